@@ -1,0 +1,46 @@
+# One static library per folder of src/ (`baleen_library`), and one GoogleTest program for the
+# `*_test.cc` files beside its code. Folder arrows are checked by tools/check_arrows.py.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(GTest REQUIRED)
+enable_testing()
+
+add_library(baleen_options INTERFACE)
+target_compile_features(baleen_options INTERFACE cxx_std_20)
+target_include_directories(baleen_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+# -ffp-contract=off: a reference stays a reference; where a fused multiply-add is wanted it is written.
+target_compile_options(baleen_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    -Werror -ffp-contract=off -fno-math-errno)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_compile_options(baleen_options INTERFACE -Wthread-safety)
+endif()
+
+# baleen_library(NAME [DEPS lib...] [TEST_DEPS lib...]): sources are all *.cc of the folder.
+function(baleen_library name)
+    cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+    set(tests ${sources})
+    list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+    list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+    if(sources)
+        add_library(baleen_${name} STATIC ${sources})
+        target_link_libraries(baleen_${name} PUBLIC baleen_options fmt::fmt Threads::Threads ${ARG_DEPS})
+    else()
+        add_library(baleen_${name} INTERFACE)
+        target_link_libraries(baleen_${name} INTERFACE baleen_options fmt::fmt Threads::Threads
+            ${ARG_DEPS})
+    endif()
+    if(tests)
+        baleen_test(${name}_test SOURCES ${tests} DEPS baleen_${name} ${ARG_TEST_DEPS} LABEL unit)
+    endif()
+endfunction()
+
+# baleen_test(NAME SOURCES file... DEPS lib... LABEL unit|golden|e2e|slow|gpu)
+function(baleen_test name)
+    cmake_parse_arguments(ARG "" "LABEL" "SOURCES;DEPS" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 900)
+endfunction()
