@@ -54,7 +54,9 @@ float max_magnitude(std::span<const float> block) {
     return amax;
 }
 
-uint8_t ue8m0_from_exponent(int exponent) { return static_cast<uint8_t>(exponent + kUe8m0Bias); }
+uint8_t ue8m0_from_exponent(int exponent) {
+    return static_cast<uint8_t>(exponent + kUe8m0Bias);
+}
 
 // 1 / scale, exact: encoders produce codes 1 to 253, whose mirror 2^(127 - code) is a normal f32.
 // The NaN code is its own mirror.
@@ -68,12 +70,13 @@ uint8_t fp8_block_scale(std::span<const float> block) {
 
 // e2m1 has no NaN, so a NaN anywhere makes the scale NaN, and with it the whole block.
 uint8_t fp4_block_scale(std::span<const float> block) {
-    if (std::ranges::any_of(block, [](float value) { return std::isnan(value); }))
-        return kUe8m0NaN;
+    if (std::ranges::any_of(block, [](float value) { return std::isnan(value); })) return kUe8m0NaN;
     return ue8m0_from_exponent(fp4_scale_exponent(max_magnitude(block)));
 }
 
-size_t num_blocks(size_t size, size_t block) { return (size + block - 1) / block; }
+size_t num_blocks(size_t size, size_t block) {
+    return (size + block - 1) / block;
+}
 
 // Block `index` of x; the last one may be short.
 template <typename T>
@@ -89,7 +92,9 @@ float f32_from_ue8m0(uint8_t code) {
     return std::bit_cast<float>(static_cast<uint32_t>(code) << kF32MantissaBits);
 }
 
-float f32_from_e4m3(uint8_t code) { return kE4m3Values[code]; }
+float f32_from_e4m3(uint8_t code) {
+    return kE4m3Values[code];
+}
 
 uint8_t e4m3_from_f32(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
@@ -122,7 +127,9 @@ uint8_t e2m1_from_f32(float value) {
     return static_cast<uint8_t>(negative ? code | 8 : code);
 }
 
-int fp8_scale_exponent(float amax) { return scale_exponent(amax, 1e-4f, 1.0f / kE4m3Max); }
+int fp8_scale_exponent(float amax) {
+    return scale_exponent(amax, 1e-4f, 1.0f / kE4m3Max);
+}
 
 int fp4_scale_exponent(float amax) {
     return scale_exponent(amax, kE2m1Max * 0x1p-126f, 1.0f / kE2m1Max);
