@@ -16,7 +16,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "kernels/linear.h"
@@ -260,6 +260,11 @@ void fused(const LinearJob& job, size_t row_begin, size_t row_end) {
 void decode_row(const WeightMatrix& w, size_t row, Bf16* out) {
     const DecodeTables& tables = decode_tables();
     const uint8_t* data = w.row(row);
+    if (w.format == WeightFormat::kBF16) {
+        std::memcpy(out, data, w.row_bytes());
+        std::fill(out + w.cols, out + (w.cols + kStep - 1) / kStep * kStep, Bf16{0});
+        return;
+    }
     const uint8_t* scales = w.scale_row(row);
     if (w.format == WeightFormat::kFp8) {
         for (size_t k = 0; k < w.cols; k += 64) {
@@ -295,7 +300,6 @@ void dot_tile(const Bf16* const* x, const Bf16* const* w, size_t cols, float* su
                 acc[i * kRows + r] = dot_step(acc[i * kRows + r], xk[i], wk);
         }
     }
-    static_assert(kInputs * kRows % 8 == 0 || kInputs * kRows < 32);
     __m512 lanes[8];
 #pragma GCC unroll 4
     for (size_t base = 0; base < kInputs * kRows; base += 8) {
