@@ -31,6 +31,8 @@ int run_main(int argc, char** argv) {
     Chosen chosen;
     add_tokenize(app, chosen);
     add_detokenize(app, chosen);
+    add_inspect(app, chosen);
+    add_synth(app, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {  // --help, --version
