@@ -78,7 +78,8 @@ void Lister::fp4(const std::string& suffix, uint64_t rows, uint64_t cols) {
                              .role = Role::kBlockScale,
                              .dims = {rows, cols / 32},
                              .rank = 2,
-                             .fan_in = cols});
+                             .fan_in = cols,
+                             .scales_fp4 = true});
 }
 
 void Lister::expert(const std::string& suffix, ExpertDType dtype) {

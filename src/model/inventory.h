@@ -52,7 +52,8 @@ struct TensorSpec {
     TensorGroup group = TensorGroup::kAttention;
     std::array<uint64_t, 2> dims{};  // as stored, slowest first
     size_t rank = 1;
-    uint64_t fan_in = 0;  // logical columns of the linear this is, or whose scales these are
+    uint64_t fan_in = 0;      // logical columns of the linear this is, or whose scales these are
+    bool scales_fp4 = false;  // kBlockScale of an FP4 linear, one per 32 columns; else 128 x 128
 
     std::span<const uint64_t> shape() const { return {dims.data(), rank}; }
     uint64_t num_elements() const { return rank == 2 ? dims[0] * dims[1] : dims[0]; }

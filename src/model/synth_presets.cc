@@ -1,5 +1,6 @@
 #include "model/synth_presets.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -31,9 +32,6 @@ constexpr std::string_view kFlashJson = R"json({
  "tie_word_embeddings": false, "topk_method": "noaux_tc", "torch_dtype": "bfloat16",
  "vocab_size": 129280
 })json";
-
-constexpr int64_t kFlashSliceLayers = 6;
-constexpr int64_t kFlashSliceExperts = 64;
 
 // What the tiny preset changes of it: every layer kind, as little as the formats allow.
 constexpr std::string_view kTinyJson = R"json({
@@ -123,9 +121,7 @@ Json preset_config(SynthPreset preset) {
     ratios.push_back(4);
     ratios.push_back(0);  // the MTP block
     config["compress_ratios"] = std::move(ratios);
-    return with_overrides(std::move(config),
-                          {.num_layers = kFlashSliceLayers, .num_experts = kFlashSliceExperts})
-        .value();
+    return config;
 }
 
 Result<Json> with_overrides(Json config, const ConfigOverrides& overrides) {

@@ -11,9 +11,12 @@
 namespace baleen {
 
 enum class SynthPreset {
-    kTiny,        // every layer kind, 512 tokens, a few megabytes
-    kFlashSlice,  // the geometry of V4-Flash: its first 6 layers with 64 experts, unless overridden
+    kTiny,   // every layer kind, 512 tokens, a few megabytes
+    kFlash,  // V4-Flash whole, to be cut by overrides
 };
+// What `--preset flash-slice` keeps of V4-Flash unless told otherwise.
+inline constexpr int64_t kFlashSliceLayers = 6;
+inline constexpr int64_t kFlashSliceExperts = 64;
 
 Json preset_config(SynthPreset preset);
 

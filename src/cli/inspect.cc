@@ -1,0 +1,4 @@
+#include "cli/command.h"
+namespace baleen::cli {
+void add_inspect(CLI::App&, Chosen&) {}
+}
