@@ -127,6 +127,7 @@ def run_into(program: str, arguments: list[str], stdout: int) -> tuple[int, str]
 def printing_commands(tiny: Path) -> list[list[str]]:
     return [
         ["--help"],
+        ["--version"],
         ["completion", "bash"],
         ["cost", "--context", "1000000"],
         ["inspect", str(tiny)],
