@@ -46,6 +46,7 @@ int run_main(int argc, char** argv) {
     Chosen chosen;
     add_tokenize(app, chosen);
     add_detokenize(app, chosen);
+    add_cost(app, chosen);
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);
