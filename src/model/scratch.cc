@@ -16,8 +16,8 @@ size_t as_size(int64_t value) { return static_cast<size_t>(value); }
 Scratch::Scratch(const Config& c, const ModelOptions& options, const KvLayout& layout,
                  size_t num_threads) {
     const bool official = options.numerics == Numerics::kOfficial;
-    const auto input = [&](size_t rows, size_t cols) {
-        return LinearInput(rows, cols,
+    const auto input = [&](size_t num_rows, size_t cols) {
+        return LinearInput(num_rows, cols,
                            LinearInput::storage_for(options.impl, official ? ActivationQuant::kBf16
                                                                            : ActivationQuant::kNone));
     };
