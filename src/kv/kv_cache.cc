@@ -99,7 +99,7 @@ const uint8_t* KvCache::ring_row(size_t layer_idx, int64_t position) const {
     return const_cast<KvCache*>(this)->ring_row(layer_idx, position);
 }
 
-Result<void> KvCache::begin_replay(int64_t from, int64_t tokens) {
+void KvCache::begin_replay(int64_t from, int64_t tokens) {
     CHECK_LE(0, from);
     CHECK_LE(from, tokens);
     CHECK_LE(tokens, length_);
@@ -109,7 +109,6 @@ Result<void> KvCache::begin_replay(int64_t from, int64_t tokens) {
     reset_gates();
     length_ = from;
     frozen_tokens_ = tokens;
-    return {};
 }
 
 Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {

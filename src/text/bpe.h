@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 

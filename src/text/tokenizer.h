@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 
