@@ -210,6 +210,7 @@ class Reader {
                               "model.vocab and added_tokens hold {} entries, at most {} are read",
                               vocab.size() + num_added, kVocabSizeMax);
         taken_.assign(vocab.size() + num_added, false);
+        has_bytes_.assign(taken_.size(), false);
         file_.token_bytes.resize(taken_.size());
         file_.added.resize(taken_.size());
         file_.byte_ids.fill(-1);
@@ -229,10 +230,8 @@ class Reader {
         taken_[at] = true;
         ids_.emplace(symbols, id);
         std::optional<std::string> bytes = symbols_.bytes_of(symbols);
-        if (!bytes) {  // can only be an added token as well; see check_ids
-            not_bytes_.insert(id);
-            return {};
-        }
+        if (!bytes) return {};  // can only be an added token as well; see check_ids
+        has_bytes_[at] = true;
         if (bytes->size() == 1) file_.byte_ids[static_cast<uint8_t>((*bytes)[0])] = id;
         file_.token_bytes[at] = std::move(*bytes);
         return {};
@@ -280,15 +279,13 @@ class Reader {
                               "{}: {} has id {}, but model.vocab or another added token disagrees",
                               where, shown_text(text), id);
         // The merges could make it as well, and then it would have to stand for other bytes.
-        const bool has_bytes = in_vocab != ids_.end() && !not_bytes_.contains(id);
-        if (has_bytes && file_.token_bytes[at] != text)
+        if (has_bytes_[at] && file_.token_bytes[at] != text)
             return make_error(ErrorCode::kUnsupported,
                               "{}: {} is a vocabulary entry that stands for other bytes", where,
                               shown_text(text));
         taken_[at] = true;
         file_.added[at] = true;
         file_.token_bytes[at] = text;
-        not_bytes_.erase(id);
         return {};
     }
 
@@ -299,10 +296,10 @@ class Reader {
             if (!taken_[id])
                 return make_error(ErrorCode::kCorrupt, "id {} has no token, but {} has", id,
                                   taken_.size() - 1);
-        if (!not_bytes_.empty())
-            return make_error(ErrorCode::kUnsupported,
-                              "model.vocab: id {} is not in byte symbols and no added token",
-                              *not_bytes_.begin());
+        for (size_t id = 0; id < taken_.size(); ++id)
+            if (!has_bytes_[id] && !file_.added[id])
+                return make_error(ErrorCode::kUnsupported,
+                                  "model.vocab: id {} is not in byte symbols and no added token", id);
         file_.token_bytes.resize(taken_.size());
         file_.added.resize(taken_.size());
         for (size_t byte = 0; byte < file_.byte_ids.size(); ++byte)
@@ -358,7 +355,7 @@ class Reader {
     // A token that merges may use: one that stands for its bytes.
     Result<TokenId> known(std::string_view symbols, size_t rank) const {
         const auto it = ids_.find(symbols);
-        if (it == ids_.end() || !symbols_.bytes_of(symbols))
+        if (it == ids_.end() || !has_bytes_[static_cast<size_t>(it->second)])
             return make_error(ErrorCode::kCorrupt,
                               "model.merges[{}] needs the token {}, model.vocab lacks it", rank,
                               shown_text(symbols));
@@ -369,7 +366,7 @@ class Reader {
     ByteSymbols symbols_;
     std::vector<bool> taken_;  // ids seen; size = most ids there can be
     std::unordered_map<std::string_view, TokenId> ids_;  // model.vocab
-    std::set<TokenId> not_bytes_;
+    std::vector<bool> has_bytes_;                         // vocabulary entries in byte symbols
 };
 
 }  // namespace
