@@ -21,5 +21,6 @@ struct Chosen {
 
 void add_tokenize(CLI::App& app, Chosen& chosen);
 void add_detokenize(CLI::App& app, Chosen& chosen);
+void add_cost(CLI::App& app, Chosen& chosen);
 
 }  // namespace baleen::cli

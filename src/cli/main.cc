@@ -31,6 +31,7 @@ int run_main(int argc, char** argv) {
     Chosen chosen;
     add_tokenize(app, chosen);
     add_detokenize(app, chosen);
+    add_cost(app, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {  // --help, --version
