@@ -54,8 +54,8 @@ inline constexpr float kE2m1Max = 6.0f;
 inline constexpr std::array<float, 16> kE2m1Values = {0,  0.5f,  1,  1.5f,  2,  3,  4,  6,
                                                       0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 
-// Saturates at +-6; ties go to the even code (0.25 -> 0, 0.75 -> 1, 2.5 -> 2, 5 -> 4). Zero and
-// everything that rounds to it give code 0, never 8. NaN gives code 7.
+// Saturates at +-6; ties go to the even code (as values: 0.25 -> 0, 0.75 -> 1, 2.5 -> 2, 5 -> 4).
+// Zero and everything that rounds to it give code 0, never 8. NaN gives code 7.
 uint8_t e2m1_from_f32(float value);
 
 // Packed pairs (spec 2.4): byte j holds column 2j in its LOW nibble and 2j+1 in its HIGH nibble.
@@ -74,13 +74,17 @@ inline constexpr size_t kFp4Block = 32;             // indexer queries and keys;
 inline constexpr size_t kFp8WeightBlock = 128;      // FP8 weights: 128 x 128 tiles
 
 // Exponent k of the power-of-two scale 2^k for a block whose largest magnitude is amax:
-// ceil(log2(max(amax, 1e-4) * fp32(1/448))), read off the f32 bits of the product.
+// ceil(log2(max(amax, 1e-4) * fp32(1/448))), read off the f32 bits of the product: -22 to 120.
+// An infinite amax counts as the largest finite f32, a NaN amax as the floor.
 int fp8_scale_exponent(float amax);
-// The same for FP4: floor 6 * 2^-126, factor fp32(1/6).
+// The same for FP4: floor 6 * 2^-126, factor fp32(1/6); -126 to 126.
 int fp4_scale_exponent(float amax);
 
 // Quantises x in blocks (the last may be short) to e4m3 codes and ue8m0 scales.
 // codes has x.size() bytes, scales ceil(x.size() / block).
+// NaN keeps its place (a NaN code) and does not count for its block's scale. An infinity saturates
+// to +-448 at the largest scale, 2^120, and decodes to the infinity again, as that product
+// overflows f32; so do finite values within half a step of the end of the f32 range.
 void fp8_encode(std::span<const float> x, size_t block, std::span<uint8_t> codes,
                 std::span<uint8_t> scales);
 void fp8_decode(std::span<const uint8_t> codes, size_t block, std::span<const uint8_t> scales,
@@ -89,6 +93,8 @@ void fp8_decode(std::span<const uint8_t> codes, size_t block, std::span<const ui
 void fp8_roundtrip(std::span<float> x, size_t block);
 
 // FP4: packed has x.size() / 2 bytes, scales x.size() / kFp4Block. x.size() % kFp4Block == 0.
+// e2m1 has no NaN: one NaN gives its whole block the scale kUe8m0NaN. Infinities as for FP8, with
+// +-6 and 2^126.
 void fp4_encode(std::span<const float> x, std::span<uint8_t> packed, std::span<uint8_t> scales);
 void fp4_decode(std::span<const uint8_t> packed, std::span<const uint8_t> scales,
                 std::span<float> x);
