@@ -91,9 +91,9 @@ void register_all() {
             if (impl == Impl::kRef && placement == Placement::kCold) continue;
             const std::string name = "attend/" + std::string(impl_name(impl)) +
                                      (placement == Placement::kCold ? "/cold" : "/warm");
-            auto* bench = benchmark::RegisterBenchmark(
-                name.c_str(),
-                [=](benchmark::State& state) { bench_attend(state, impl, placement); });
+            auto* bench = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+                bench_attend(state, impl, placement);
+            });
             bench->ArgNames({"heads", "rows"})->Unit(benchmark::kMicrosecond);
             for (int64_t rows : {128, 640, 8320}) bench->Args({64, rows});
             for (int64_t heads : {8, 16, 32}) bench->Args({heads, 640});
