@@ -122,12 +122,13 @@ template <size_t M, size_t N>
     }
 }
 
-template <size_t M, size_t N>
-[[gnu::always_inline]] inline void set_zero(__m512 (&acc)[M][N]) {
+// operation(accumulator, row, column of 16), unrolled so that the accumulators stay in registers.
+template <size_t M, size_t N, typename Operation>
+[[gnu::always_inline]] inline void for_each(__m512 (&acc)[M][N], Operation operation) {
 #pragma GCC unroll 12
     for (size_t i = 0; i < M; ++i)
 #pragma GCC unroll 2
-        for (size_t n = 0; n < N; ++n) acc[i][n] = _mm512_setzero_ps();
+        for (size_t n = 0; n < N; ++n) operation(acc[i][n], i, n * kLanes);
 }
 
 // Splits [0, n) into the fewest runs of at most kTileRows, as even as possible.
@@ -205,12 +206,11 @@ void pack_q(const AttentionArgs& args, const Workspace& w) {
 template <size_t M, size_t N>
 void score_tile(const Workspace& w, size_t row, size_t head, size_t steps) {
     __m512 acc[M][N];
-    set_zero(acc);
+    for_each(acc, [](__m512& c, size_t, size_t) { c = _mm512_setzero_ps(); });
     accumulate<M, N>(w.rows + row * (w.dims / 2), w.dims / 2, 1, w.q + head * (w.dims / 2), steps,
                      acc);
-    for (size_t i = 0; i < M; ++i)
-        for (size_t n = 0; n < N; ++n)
-            _mm512_store_ps(w.scores + (row + i) * w.heads + head + n * kLanes, acc[i][n]);
+    float* out = w.scores + row * w.heads + head;
+    for_each(acc, [&](__m512 c, size_t i, size_t n) { _mm512_store_ps(out + i * w.heads + n, c); });
 }
 
 using ScoreTile = void (*)(const Workspace&, size_t, size_t, size_t);
@@ -337,28 +337,25 @@ template <size_t M>
 void value_tile(const Workspace& w, size_t head, size_t panel, size_t num_rows, bool is_first) {
     float* out = w.acc + (panel * w.num_heads + head) * kPanel;
     __m512 acc[M][2];
-    set_zero(acc);
-    if (!is_first) {
-        for (size_t i = 0; i < M; ++i)
-            for (size_t n = 0; n < 2; ++n)
-                acc[i][n] = _mm512_load_ps(out + i * kPanel + n * kLanes);
-    }
+    if (is_first)
+        for_each(acc, [](__m512& c, size_t, size_t) { c = _mm512_setzero_ps(); });
+    else
+        for_each(acc,
+                 [&](__m512& c, size_t i, size_t n) { c = _mm512_load_ps(out + i * kPanel + n); });
     for (size_t begin = 0; begin < num_rows; begin += kAttentionBlock) {
         const float* rescale = w.rescale + begin / kAttentionBlock * w.heads + head;
         const __m512 factors = _mm512_maskz_loadu_ps((1u << M) - 1, rescale);
         // Multiplying by 1 changes no bit, so skipping it is not seen in the result.
-        if (_mm512_mask_cmp_ps_mask((1u << M) - 1, factors, _mm512_set1_ps(1.0f), _CMP_NEQ_UQ)) {
-            for (size_t i = 0; i < M; ++i)
-                for (size_t n = 0; n < 2; ++n)
-                    acc[i][n] = _mm512_mul_ps(acc[i][n], _mm512_set1_ps(rescale[i]));
-        }
+        if (_mm512_mask_cmp_ps_mask((1u << M) - 1, factors, _mm512_set1_ps(1.0f), _CMP_NEQ_UQ))
+            for_each(acc, [&](__m512& c, size_t i, size_t) {
+                c = _mm512_mul_ps(c, _mm512_set1_ps(rescale[i]));
+            });
         const size_t rows = std::min(kAttentionBlock, num_rows - begin);
         accumulate<M, 2>(w.probs + begin / 2 * w.heads + head, 1, w.heads,
                          w.row_pairs + (panel * kChunkPairs + begin / 2) * kPanel, (rows + 1) / 2,
                          acc);
     }
-    for (size_t i = 0; i < M; ++i)
-        for (size_t n = 0; n < 2; ++n) _mm512_store_ps(out + i * kPanel + n * kLanes, acc[i][n]);
+    for_each(acc, [&](__m512 c, size_t i, size_t n) { _mm512_store_ps(out + i * kPanel + n, c); });
 }
 
 using ValueTile = void (*)(const Workspace&, size_t, size_t, size_t, bool);
