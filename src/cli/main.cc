@@ -49,6 +49,7 @@ int run_main(int argc, char** argv) {
     add_inspect(app, chosen);
     add_synth(app, chosen);
     add_cost(app, chosen);
+    add_logits(app, chosen);
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);

@@ -54,11 +54,11 @@ Result<void> Session::run(std::span<const TokenId> tokens, const Progress& progr
             .wanted = sink != nullptr ? LogitsOf::kAll : last ? LogitsOf::kLast : LogitsOf::kNone,
             .logits = sink != nullptr ? engine.all_logits_.data() : logits_.data(),
             .streams = mtp ? engine.streams_.data() + carry : nullptr};
-        if (Result<void> r = engine.model_.forward({&step, 1}); !r) return r;
+        TRY_VOID(engine.model_.forward({&step, 1}));
         if (sink != nullptr) {
             const std::span<const float> all = engine.all_logits_.span().first(chunk.size() * vocab);
             std::ranges::copy(all.last(vocab), logits_.begin());
-            if (Result<void> r = (*sink)(all); !r) return r;
+            TRY_VOID((*sink)(all));
         }
         if (mtp) {
             // Row i of the MTP block: the streams before chunk[i], and chunk[i]. The very first
@@ -85,7 +85,7 @@ Result<void> Session::run(std::span<const TokenId> tokens, const Progress& progr
 
 Result<void> Session::extend(std::span<const TokenId> tokens, const Progress& progress,
                              size_t chunk_tokens) {
-    if (Result<void> r = check(tokens); !r) return r;
+    TRY_VOID(check(tokens));
     const int64_t before = length();
     Result<void> result = run(tokens, progress, chunk_tokens, nullptr);
     tokens_.insert(tokens_.end(), tokens.begin(),
@@ -95,7 +95,7 @@ Result<void> Session::extend(std::span<const TokenId> tokens, const Progress& pr
 
 Result<void> Session::extend_all_logits(std::span<const TokenId> tokens, const LogitsSink& sink,
                                         size_t chunk_tokens) {
-    if (Result<void> r = check(tokens); !r) return r;
+    TRY_VOID(check(tokens));
     if (engine_->all_logits_.size() == 0)
         engine_->all_logits_ = Buffer<float>(
             std::max(engine_->vocab_size(),
@@ -117,10 +117,10 @@ Result<void> Session::draft_logits(TokenId next, std::span<float> logits) {
     CHECK(engine_->options_.mtp);
     CHECK_GT(length(), 0);
     CHECK_EQ(logits.size(), engine_->vocab_size());
-    if (Result<void> r = check({&next, 1}); !r) return r;
+    TRY_VOID(check({&next, 1}));
     // Writes the MTP ring's slot of the last position, which extend(next) writes again. The slot
     // belongs to this session only after prepare().
-    if (Result<void> r = kv_.prepare(1); !r) return r;
+    TRY_VOID(kv_.prepare(1));
     const MtpStep step{.kv = &kv_,
                        .first_position = length() - 1,
                        .next_tokens = {&next, 1},
@@ -170,7 +170,7 @@ Result<void> Session::fill_synthetic(int64_t tokens, uint64_t seed) {
     if (tokens < length() || tokens > engine_->config().max_position_embeddings)
         return make_error(ErrorCode::kInvalidArgument, "cannot fill to {} tokens, allowed {} to {}",
                           tokens, length(), engine_->config().max_position_embeddings);
-    if (Result<void> r = kv_.fill_synthetic(tokens, seed); !r) return r;
+    TRY_VOID(kv_.fill_synthetic(tokens, seed));
     tokens_.resize(static_cast<size_t>(tokens), 0);
     carry_.resize(engine_->options_.mtp ? engine_->stream_floats() : 0);
     return {};
@@ -205,14 +205,14 @@ Result<void> Engine::extend_batch(std::span<const Extension> extensions) {
     CHECK(!options_.mtp);
     std::vector<SequenceStep> steps;
     for (const Extension& e : extensions) {
-        if (Result<void> r = e.session->check(e.tokens); !r) return r;
+        TRY_VOID(e.session->check(e.tokens));
         e.session->logits_.resize(vocab_size());
         steps.push_back({.kv = &e.session->kv_,
                          .tokens = e.tokens,
                          .wanted = LogitsOf::kLast,
                          .logits = e.session->logits_.data()});
     }
-    if (Result<void> r = model_.forward(steps); !r) return r;
+    TRY_VOID(model_.forward(steps));
     for (const Extension& e : extensions)
         e.session->tokens_.insert(e.session->tokens_.end(), e.tokens.begin(), e.tokens.end());
     return {};

@@ -67,8 +67,7 @@ Result<void> Model::forward(std::span<const SequenceStep> steps) {
     }
     CHECK_LE(s.rows.size(), options_.rows_max);
     for (const SequenceStep& step : steps)
-        if (Result<void> r = step.kv->prepare(static_cast<int64_t>(step.tokens.size())); !r)
-            return r;
+        TRY_VOID(step.kv->prepare(static_cast<int64_t>(step.tokens.size())));
     Forward(*this, s.rows, s.sequences).run_layers(steps.data());
     for (const SequenceStep& step : steps)
         step.kv->advance(static_cast<int64_t>(step.tokens.size()));
