@@ -1,6 +1,7 @@
 // MB/s of the tokenizer on one core. Arguments beside those of Google Benchmark:
 //   tokenizer_bench TOKENIZER_JSON TEXT_FILE...
-// Every text file is one encode benchmark of its first 8 MiB; runs without a cut are always measured.
+// Every text file is one encode benchmark of its first 8 MiB; runs without a cut are always
+// measured.
 #include <benchmark/benchmark.h>
 
 #include <string>
@@ -74,4 +75,6 @@ int run_main(int argc, char** argv) {
 }  // namespace
 }  // namespace baleen
 
-int main(int argc, char** argv) { return baleen::run_main(argc, argv); }
+int main(int argc, char** argv) {
+    return baleen::run_main(argc, argv);
+}

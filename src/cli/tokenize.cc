@@ -60,9 +60,8 @@ Result<int> tokenize(const TokenizeFlags& flags) {
     const Tokenizer tokenizer = TRY(Tokenizer::load(flags.tokenizer));
     const std::string input = TRY(read_stdin());
     if (flags.lines) {
-        TRY(write_stdout(map_lines(input, [&](std::string_view line) {
-            return tokenize_line(tokenizer, flags, line);
-        })));
+        TRY(write_stdout(map_lines(
+            input, [&](std::string_view line) { return tokenize_line(tokenizer, flags, line); })));
         return kExitOk;
     }
     const auto ids = encode(tokenizer, flags, input);
@@ -122,8 +121,9 @@ void add_tokenize(CLI::App& app, Chosen& chosen) {
     command->add_flag("--plain", flags->plain,
                       "recognise no added token: <think> and the like are ordinary text");
     command->add_flag("--count", flags->count, "print only how many tokens there are");
-    command->add_flag("--lines", flags->lines,
-                      "one JSON string per input line, one list (or {\"error\": ...}) per output line");
+    command->add_flag(
+        "--lines", flags->lines,
+        "one JSON string per input line, one list (or {\"error\": ...}) per output line");
     command->footer(
         "Examples:\n"
         "  printf 'Hello, world!' | baleen tokenize --tokenizer DIR        [19923, 14, 2058, 3]\n"
@@ -139,8 +139,9 @@ void add_detokenize(CLI::App& app, Chosen& chosen) {
         "detokenize", "A JSON list of token ids on stdin to their text, no newline added.");
     const auto flags = std::make_shared<DetokenizeFlags>();
     command->add_option("--tokenizer", flags->tokenizer, kTokenizerHelp)->required();
-    command->add_flag("--lines", flags->lines,
-                      "one list per input line, one JSON string (or {\"error\": ...}) per output line");
+    command->add_flag(
+        "--lines", flags->lines,
+        "one list per input line, one JSON string (or {\"error\": ...}) per output line");
     command->footer(
         "Example:\n"
         "  echo '[19923, 14, 2058, 3]' | baleen detokenize --tokenizer DIR     Hello, world!\n"

@@ -64,10 +64,12 @@ TEST(Bpe, MatchesTheDefinitionOnRandomMergesAndPieces) {
         const Bpe bpe(identity_bytes(), merges);
         for (int i = 0; i < 30; ++i) {
             std::string piece(1 + rng.next_below(80), ' ');
-            for (char& c : piece) c = static_cast<char>('a' + rng.next_below(rng.next_below(4) + 1));
+            for (char& c : piece)
+                c = static_cast<char>('a' + rng.next_below(rng.next_below(4) + 1));
             std::vector<TokenId> ids;
             bpe.encode(piece, scratch, ids);
-            ASSERT_EQ(ids, merged_by_definition(piece, merges)) << "round " << round << ": " << piece;
+            ASSERT_EQ(ids, merged_by_definition(piece, merges))
+                << "round " << round << ": " << piece;
         }
     }
 }
@@ -82,7 +84,8 @@ TEST(Bpe, NoMergesGivesBytesAndEmptyGivesNothing) {
     EXPECT_EQ(ids, (std::vector<TokenId>{255, 'z'}));
 }
 
-// The work, not the time, of one long piece: 3n pair look-ups and as many heap entries, whatever it is.
+// The work, not the time, of one long piece: 3n pair look-ups and as many heap entries, whatever it
+// is.
 TEST(Bpe, WorkOnLongRunsIsBoundedByTheLength) {
     std::vector<Merge> doubling;  // a a, aa aa, ... up to 2^12 letters
     TokenId token = 'a';
@@ -90,7 +93,8 @@ TEST(Bpe, WorkOnLongRunsIsBoundedByTheLength) {
         doubling.push_back({token, token, id});
         token = id;
     }
-    std::vector<Merge> growing;  // a a, aa a, aaa a, ...: each merge makes one pair with the left one
+    std::vector<Merge>
+        growing;  // a a, aa a, aaa a, ...: each merge makes one pair with the left one
     token = 'a';
     for (TokenId id = 256; id < 400; ++id) {
         growing.push_back({token, 'a', id});

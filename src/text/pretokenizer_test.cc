@@ -86,14 +86,13 @@ std::vector<std::string> pieces_by_pcre2(const std::string& text) {
 // Code points whose class did not change between Unicode 14 (PCRE2 10.42) and 16 (the table).
 char32_t random_code_point(Rng& rng) {
     static constexpr char32_t kFavourites[] = {
-        U' ',    U' ',    U'\n',   U'\r',   U'\t',   U'a',    U'Z',    U'1',    U'.',
-        U'-',    U'\'',   U'$',    U'<',    0x85,    0xA0,    0x2028,  0x3000,  0x301,
-        0x20DD,  0x3099,  0x30FB,  0x30A0,  0x3040,  0x4E00,  0x9FA5,  0x9FA6,  0x3007,
-        0x2160,  0xB2,    0x663,   0xFF13,  0x200B,  0x200D,  0xFEFF,  0x0,     0x378,
-        0xE000,  0x1F44D, 0x1F3FD, 0xAC00,  0xFF76,  0x201C,  0x2014,  0x10FFFF};
+        U' ',   U' ',   U'\n',  U'\r',  U'\t',   U'a',    U'Z',   U'1',   U'.',   U'-',   U'\'',
+        U'$',   U'<',   0x85,   0xA0,   0x2028,  0x3000,  0x301,  0x20DD, 0x3099, 0x30FB, 0x30A0,
+        0x3040, 0x4E00, 0x9FA5, 0x9FA6, 0x3007,  0x2160,  0xB2,   0x663,  0xFF13, 0x200B, 0x200D,
+        0xFEFF, 0x0,    0x378,  0xE000, 0x1F44D, 0x1F3FD, 0xAC00, 0xFF76, 0x201C, 0x2014, 0x10FFFF};
     static constexpr std::pair<char32_t, char32_t> kRanges[] = {
-        {0x0, 0x7F},        {0x0, 0x52F},      {0x900, 0xB6F},     {0x2000, 0x2426},
-        {0x3000, 0x30FF},   {0x4E00, 0x9FA5},  {0xAC00, 0xD7A3},   {0xFF00, 0xFFEF},
+        {0x0, 0x7F},        {0x0, 0x52F},      {0x900, 0xB6F},   {0x2000, 0x2426},
+        {0x3000, 0x30FF},   {0x4E00, 0x9FA5},  {0xAC00, 0xD7A3}, {0xFF00, 0xFFEF},
         {0x1F300, 0x1F64F}, {0xE0000, 0xE01EF}};
     if (rng.next_below(3) > 0) return kFavourites[rng.next_below(std::size(kFavourites))];
     const auto& [first, last] = kRanges[rng.next_below(std::size(kRanges))];
@@ -127,8 +126,9 @@ TEST(PreTokenizer, KnownCuts) {
 TEST(PreTokenizer, WorkOnLongRunsIsBoundedByTheLength) {
     const PreTokenizer pre_tokenizer;
     constexpr size_t kUnits = 200'000;
-    for (const std::string unit : {"a", " ", "\n", " \n", "\n ", "7", "!", "!a", " !", "\t", "\x01",
-                                   "\u0301", "一", "か・", "😀", "\u3000", "\u200d", "a ", "  a", "<"}) {
+    for (const std::string unit :
+         {"a",    " ",      "\n", " \n",  "\n ", "7",      "!",      "!a", " !",  "\t",
+          "\x01", "\u0301", "一", "か・", "😀",   "\u3000", "\u200d", "a ", "  a", "<"}) {
         std::string text;
         for (size_t i = 0; i < kUnits; ++i) text += unit;
         for (const char* end : {"", "x", "\n"}) {

@@ -1,4 +1,5 @@
-// The bytes of every token, and the way back from bytes to base tokens. Immutable after construction.
+// The bytes of every token, and the way back from bytes to base tokens. Immutable after
+// construction.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A small tokenizer.json for tests and the fuzz target: the 256 byte tokens (id = byte), a few merges,
-// and added tokens of both rounds.
+// A small tokenizer.json for tests and the fuzz target: the 256 byte tokens (id = byte), a few
+// merges, and added tokens of both rounds.
 #pragma once
 
 #include <string>
@@ -41,17 +41,17 @@ inline Json small_pre_tokenizer() {
 }
 
 inline Json small_added_token(int id, const std::string& text, bool normalized) {
-    return {{"id", id},         {"content", text},  {"single_word", false},
-            {"lstrip", false},  {"rstrip", false},  {"normalized", normalized},
+    return {{"id", id},        {"content", text}, {"single_word", false},
+            {"lstrip", false}, {"rstrip", false}, {"normalized", normalized},
             {"special", false}};
 }
 
 inline Json small_tokenizer_tree() {
-    // Each merge's token gets the next id from 256. "c d" and "cd e" make "cd" a token; "bcd" is in the
-    // vocabulary, but the merges never reach it: "c d" comes first.
+    // Each merge's token gets the next id from 256. "bcd" is an entry that the merges never reach in
+    // the text "bcd": "c d" comes before "b c".
     const std::vector<std::pair<std::string, std::string>> merges = {
-        {"a", "a"}, {"aa", "aa"}, {"c", "d"}, {"b", "c"}, {"bc", "d"}, {"\u0120", "\u0120"},
-        {"\u00C3", "\u00A9"}};
+        {"a", "a"},  {"aa", "aa"},         {"c", "d"},          {"b", "c"},
+        {"bc", "d"}, {"\u0120", "\u0120"}, {"\u00C3", "\u00A9"}};
     Json vocab = Json::object();
     for (int byte = 0; byte < 256; ++byte) vocab[byte_symbol(byte)] = byte;
     Json merge_list = Json::array();

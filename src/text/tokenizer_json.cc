@@ -28,15 +28,22 @@ std::string shown(const SortedJson& value) {
     return text.substr(0, end) + "...";
 }
 
-std::string shown_text(std::string_view text) { return shown(SortedJson(text)); }
+std::string shown_text(std::string_view text) {
+    return shown(SortedJson(text));
+}
 
 const char* kind_name(Kind kind) {
     switch (kind) {
-        case Kind::object: return "an object";
-        case Kind::array: return "a list";
-        case Kind::string: return "a string";
-        case Kind::boolean: return "true or false";
-        default: return "a number";
+        case Kind::object:
+            return "an object";
+        case Kind::array:
+            return "a list";
+        case Kind::string:
+            return "a string";
+        case Kind::boolean:
+            return "true or false";
+        default:
+            return "a number";
     }
 }
 
@@ -60,8 +67,8 @@ Result<void> require_neutral(const SortedJson& object, const std::string& where,
     if (it == object.end() || it->is_null()) return {};
     for (const SortedJson& value : neutral)
         if (*it == value) return {};
-    return make_error(ErrorCode::kUnsupported, "{}{} is {}, supported is {}", where, key, shown(*it),
-                      neutral.empty() ? "null" : shown(neutral.front()));
+    return make_error(ErrorCode::kUnsupported, "{}{} is {}, supported is {}", where, key,
+                      shown(*it), neutral.empty() ? "null" : shown(neutral.front()));
 }
 
 Result<void> require_type(const SortedJson& object, const std::string& where, const char* type) {
@@ -96,15 +103,14 @@ Result<void> check_split(const SortedJson& step, const std::string& where,
     if (found == expected) return {};
     const auto [a, b] = std::mismatch(found.begin(), found.end(), expected.begin(), expected.end());
     return make_error(ErrorCode::kUnsupported,
-                      "{}.pattern.Regex is {}, which differs from the supported one at byte {}", where,
-                      shown(*regex), a - found.begin());
+                      "{}.pattern.Regex is {}, which differs from the supported one at byte {}",
+                      where, shown(*regex), a - found.begin());
 }
 
 Result<void> check_pre_tokenizer(const SortedJson& root) {
     const SortedJson* section = TRY(member(root, "", "pre_tokenizer", Kind::object));
     TRY(require_type(*section, "pre_tokenizer.", "Sequence"));
-    const SortedJson* steps =
-        TRY(member(*section, "pre_tokenizer.", "pretokenizers", Kind::array));
+    const SortedJson* steps = TRY(member(*section, "pre_tokenizer.", "pretokenizers", Kind::array));
     constexpr size_t kNumSteps = kPreTokenizerPatterns.size() + 1;
     if (steps->size() != kNumSteps)
         return make_error(ErrorCode::kUnsupported,
@@ -112,7 +118,7 @@ Result<void> check_pre_tokenizer(const SortedJson& root) {
                           steps->size(), kNumSteps);
     for (size_t i = 0; i < kPreTokenizerPatterns.size(); ++i)
         TRY(check_split((*steps)[i], fmt::format("pre_tokenizer.pretokenizers[{}]", i),
-                             kPreTokenizerPatterns[i]));
+                        kPreTokenizerPatterns[i]));
     const std::string where = fmt::format("pre_tokenizer.pretokenizers[{}].", kNumSteps - 1);
     const SortedJson& bytes = steps->back();
     if (!bytes.is_object())
@@ -215,8 +221,7 @@ class Reader {
         file_.added.resize(taken_.size());
         file_.byte_ids.fill(-1);
         ids_.reserve(vocab.size());
-        for (const auto& [symbols, value] : vocab.items())
-            TRY(read_vocab_entry(symbols, value));
+        for (const auto& [symbols, value] : vocab.items()) TRY(read_vocab_entry(symbols, value));
         return {};
     }
 
@@ -263,8 +268,7 @@ class Reader {
         for (const char* flag : {"single_word", "lstrip", "rstrip"})
             TRY(require_value(entry, inside, flag, false));
         const SortedJson* normalized = TRY(member(entry, inside, "normalized", Kind::boolean));
-        const TokenId id =
-            TRY(token_id(entry.value("id", SortedJson()), [&] { return where; }));
+        const TokenId id = TRY(token_id(entry.value("id", SortedJson()), [&] { return where; }));
         TRY(place_added_token(text, id, where));
         (normalized->get<bool>() ? file_.second_round : file_.first_round).push_back({text, id});
         return {};
@@ -289,7 +293,8 @@ class Reader {
         return {};
     }
 
-    // Ids run from 0 without a hole; every token that is not added has bytes; every byte has a token.
+    // Ids run from 0 without a hole; every token that is not added has bytes; every byte has a
+    // token.
     Result<void> check_ids() {
         while (!taken_.empty() && !taken_.back()) taken_.pop_back();  // entries counted twice
         for (size_t id = 0; id < taken_.size(); ++id)
@@ -299,7 +304,8 @@ class Reader {
         for (size_t id = 0; id < taken_.size(); ++id)
             if (!has_bytes_[id] && !file_.added[id])
                 return make_error(ErrorCode::kUnsupported,
-                                  "model.vocab: id {} is not in byte symbols and no added token", id);
+                                  "model.vocab: id {} is not in byte symbols and no added token",
+                                  id);
         file_.token_bytes.resize(taken_.size());
         file_.added.resize(taken_.size());
         for (size_t byte = 0; byte < file_.byte_ids.size(); ++byte)
@@ -311,14 +317,15 @@ class Reader {
 
     Result<void> read_merges(const SortedJson& merges) {
         if (merges.size() > kVocabSizeMax)
-            return make_error(ErrorCode::kExhausted, "model.merges holds {} merges, at most {} are read",
-                              merges.size(), kVocabSizeMax);
+            return make_error(ErrorCode::kExhausted,
+                              "model.merges holds {} merges, at most {} are read", merges.size(),
+                              kVocabSizeMax);
         file_.merges.reserve(merges.size());
         std::unordered_map<uint64_t, size_t> rank_of_pair(2 * merges.size());
         for (size_t rank = 0; rank < merges.size(); ++rank) {
             const Merge merge = TRY(read_merge(merges[rank], rank));
-            const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 |
-                                  static_cast<uint32_t>(merge.right);
+            const uint64_t pair =
+                static_cast<uint64_t>(merge.left) << 32 | static_cast<uint32_t>(merge.right);
             if (const auto [it, is_new] = rank_of_pair.emplace(pair, rank); !is_new)
                 return make_error(ErrorCode::kCorrupt, "model.merges[{}] repeats model.merges[{}]",
                                   rank, it->second);
@@ -364,9 +371,9 @@ class Reader {
 
     TokenizerFile file_;
     ByteSymbols symbols_;
-    std::vector<bool> taken_;  // ids seen; size = most ids there can be
+    std::vector<bool> taken_;                            // ids seen; size = most ids there can be
     std::unordered_map<std::string_view, TokenId> ids_;  // model.vocab
-    std::vector<bool> has_bytes_;                         // vocabulary entries in byte symbols
+    std::vector<bool> has_bytes_;                        // vocabulary entries in byte symbols
 };
 
 }  // namespace

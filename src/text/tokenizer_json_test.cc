@@ -10,7 +10,9 @@
 namespace baleen {
 namespace {
 
-Result<TokenizerFile> parsed(const Json& tree) { return parse_tokenizer_json(dump_json(tree)); }
+Result<TokenizerFile> parsed(const Json& tree) {
+    return parse_tokenizer_json(dump_json(tree));
+}
 
 // The error of a tree that must not load; one line, and it names what is wrong.
 void expect_error(const Json& tree, ErrorCode code, const std::string& part) {
@@ -114,8 +116,8 @@ TEST(TokenizerJson, MissingKeysAreNamed) {
 
 // Each value of the tree, replaced by each kind of value: an error or the same tokenizer, no crash.
 TEST(TokenizerJson, WrongTypesAnywhereAreErrors) {
-    const Json values = Json::array({nullptr, true, -1, 3, 1e300, "x", Json::array({1}),
-                                     Json::object({{"x", 1}})});
+    const Json values =
+        Json::array({nullptr, true, -1, 3, 1e300, "x", Json::array({1}), Json::object({{"x", 1}})});
     std::set<std::string> pointers;  // of all leaves and of what holds them
     const Json leaves = small_tokenizer_tree().flatten();
     for (const auto& [leaf, value] : leaves.items())
@@ -141,7 +143,8 @@ TEST(TokenizerJson, IdsMustBeDenseAndSingle) {
     const ErrorCode corrupt = ErrorCode::kCorrupt;
     expect_error(with("/model/vocab/a", 98), corrupt, "has id 98, which another entry has");
     expect_error(with("/model/vocab/a", 266), corrupt, "266");
-    expect_error(with("/model/vocab/a", 100000), corrupt, "\"a\" has id 100000, expected an integer");
+    expect_error(with("/model/vocab/a", 100000), corrupt,
+                 "\"a\" has id 100000, expected an integer");
     expect_error(with("/model/vocab/a", -1), corrupt, "\"a\" has id -1");
     expect_error(with("/model/vocab/a", 97.0), corrupt, "\"a\" has id 97.0");
     expect_error(with("/model/vocab/a", uint64_t{1} << 63), corrupt, "9223372036854775808");

@@ -198,7 +198,8 @@ TEST(StreamDecoder, HoldsBackAnIncompleteCharacter) {
 TEST(StreamDecoder, EverySplitOfTextIntoTokensIsTheSame) {
     const std::string text = "\u00E9\u00E9 \u6F22\xF0\x9F\x98\x80";
     for (size_t end = 0; end <= text.size(); ++end) {
-        // The small tokenizer has a token for both bytes of é; use bytes before `end`, tokens after.
+        // The small tokenizer has a token for both bytes of é; use bytes before `end`, tokens
+        // after.
         Ids ids;
         for (size_t i = 0; i < end; ++i) ids.push_back(static_cast<uint8_t>(text[i]));
         std::string_view rest = std::string_view(text).substr(end);
@@ -261,7 +262,7 @@ TEST(Tokenizer, TextThatIsNotUtf8IsAnErrorWithItsOffset) {
         EXPECT_EQ(encoded.error().code, ErrorCode::kInvalidArgument);
         EXPECT_EQ(encoded.error().message, "text is not UTF-8: byte 0xff at offset 2");
     }
-    EXPECT_FALSE(small().encode("a\xED\xA0\x80"));        // a surrogate
+    EXPECT_FALSE(small().encode("a\xED\xA0\x80"));          // a surrogate
     EXPECT_FALSE(small().encode("0123456789abc\xE6\xBC"));  // cut within a character
     EXPECT_EQ(small().encode("").value(), Ids{});
 }

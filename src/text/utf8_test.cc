@@ -31,9 +31,10 @@ TEST(Utf8, EveryScalarValueSurvives) {
 }
 
 TEST(Utf8, SurrogatesOverlongsAndBeyondAreInvalid) {
-    for (const char* bytes : {"\xED\xA0\x80", "\xED\xBF\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80",
-                              "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF",
-                              "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\x80", "\xBF"}) {
+    for (const char* bytes :
+         {"\xED\xA0\x80", "\xED\xBF\xBF", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF",
+          "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF",
+          "\x80", "\xBF"}) {
         EXPECT_EQ(first_invalid_utf8(bytes), 0u) << bytes;
         EXPECT_EQ(first_invalid_utf8(std::string("0123456789") + bytes), 10u);
     }
@@ -42,9 +43,12 @@ TEST(Utf8, SurrogatesOverlongsAndBeyondAreInvalid) {
 // The examples of the Unicode Standard, section 3.9, "maximal subparts".
 TEST(Utf8, OneReplacementPerMaximalSubpart) {
     const std::string r(kReplacementCharacter);
-    EXPECT_EQ(repaired("\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41"), r + r + r + r + r + r + r + r + "A");
-    EXPECT_EQ(repaired("\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41"), r + r + r + r + r + r + r + r + "A");
-    EXPECT_EQ(repaired("\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42"), r + r + r + r + r + "A" + r + r + "B");
+    EXPECT_EQ(repaired("\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41"),
+              r + r + r + r + r + r + r + r + "A");
+    EXPECT_EQ(repaired("\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41"),
+              r + r + r + r + r + r + r + r + "A");
+    EXPECT_EQ(repaired("\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42"),
+              r + r + r + r + r + "A" + r + r + "B");
     EXPECT_EQ(repaired("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41"), r + r + r + r + "A");
 }
 
