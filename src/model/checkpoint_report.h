@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "model/config.h"
 #include "model/inventory.h"
 #include "tensor/safetensors.h"
@@ -30,5 +32,12 @@ void resolve_expert_dtype(const Checkpoint& checkpoint, Config& config);
 
 // Block scales may be stored as ue8m0, or as f32 powers of two (spec 1.1 on Base, section 16).
 bool is_acceptable_dtype(const TensorSpec& spec, const StoredTensor& stored);
+
+// Reads every stored value of the inventory's tensors and reports, once per tensor, what no
+// checkpoint should hold: NaN or infinity in f32 and bf16, NaN codes in e4m3 and ue8m0.
+// progress may be empty.
+std::vector<std::string> check_values(
+    const Checkpoint& checkpoint, const Config& config, ThreadPool& pool,
+    const std::function<void(uint64_t bytes_done, uint64_t bytes_total)>& progress);
 
 }  // namespace baleen
