@@ -19,6 +19,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_simd.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // After highway.h, as it is compiled once per target.
@@ -31,6 +32,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kLanesMax = 16;  // heads and dimensions are padded to this for every target
 constexpr size_t kTileRows = 8;
+constexpr size_t kCacheLine = 64;
 using DF = hn::CappedTag<float, kLanesMax>;
 using DU = hn::RebindToUnsigned<DF>;
 using VF = hn::Vec<DF>;
@@ -164,12 +166,23 @@ HWY_INLINE VF round_to_bf16(VF v) {
     return hn::IfThenElse(hn::IsNaN(v), v, rounded);
 }
 
-// scores [round_up(n, 8)][heads] of the decoded rows, unscaled.
-void score_block(const Workspace& w, size_t n, size_t dim) {
+// Asks for the encoded rows [begin, end), as far as there are any: they lie anywhere in memory.
+HWY_INLINE void prefetch_rows(const AttentionArgs& args, size_t begin, size_t end) {
+    const size_t row_bytes = args.format.row_bytes();
+    for (size_t j = begin; j < std::min(end, args.rows.size()); ++j)
+        for (size_t i = 0; i < row_bytes + kCacheLine; i += kCacheLine)
+            hwy::Prefetch(args.rows[j] + std::min(i, row_bytes - 1));
+}
+
+// scores [round_up(n, 8)][heads] of the decoded rows, unscaled; fetches the block after, at next,
+// meanwhile.
+void score_block(const AttentionArgs& args, const Workspace& w, size_t n, size_t next) {
+    const size_t dim = args.format.dim();
     const size_t lanes = hn::Lanes(DF());
     std::fill_n(w.scores, round_up(n, kTileRows) * w.heads, 0.0f);
     for (size_t head = 0; head < w.heads; head += lanes)
-        for (size_t j = 0; j < n; j += kTileRows)
+        for (size_t j = 0; j < n; j += kTileRows) {
+            if (head == 0) prefetch_rows(args, next + j, next + j + kTileRows);
             add_tile({.a = w.rows + j * w.stride,
                       .row_stride = w.stride,
                       .step_stride = 1,
@@ -177,6 +190,7 @@ void score_block(const Workspace& w, size_t n, size_t dim) {
                       .b_stride = lanes,
                       .steps = dim},
                      w.scores + j * w.heads + head, w.heads);
+        }
 }
 
 // Highway's Exp gives 0 for NaN; a NaN must stay visible.
@@ -243,6 +257,7 @@ void write_out(const AttentionArgs& args, const Workspace& w) {
 
 void Attend(const AttentionArgs& args, AttentionScratch& scratch) {
     const Workspace w = make_workspace(args, scratch);
+    prefetch_rows(args, 0, kAttentionBlock);
     pack_q(args, w);
     std::fill_n(w.acc, w.heads * w.dims, 0.0f);
     std::fill_n(w.max, w.heads, -std::numeric_limits<float>::infinity());
@@ -253,7 +268,7 @@ void Attend(const AttentionArgs& args, AttentionScratch& scratch) {
             decode_row(args.format, args.rows[begin + j], w.dims, w.rows + j * w.stride);
         // The last tile may cover rows beyond n: their scores are never read.
         std::fill(w.rows + n * w.stride, w.rows + round_up(n, kTileRows) * w.stride, 0.0f);
-        score_block(w, n, args.format.dim());
+        score_block(args, w, n, begin + n);
         softmax_block(w, n, args);
         add_values(w, args.num_heads, n);
     }
