@@ -229,20 +229,15 @@ TEST(Attention, EveryVariantMatchesF64AndRefOnEveryShape) {
     Rng rng(1);
     for (const KvRowFormat& format : formats())
         for (size_t heads : {1, 4, 8, 16, 17, 64})
-            for (size_t rows : {1, 2, 63, 64, 65, 127, 128, 129}) {
-                if (format.dim() == 512 && heads == 64 && rows > 65 && rows < 129) continue;
+            for (size_t rows : {1, 2, 63, 64, 65, 127, 128, 129, 640})
                 check_problem(random_problem(format, heads, rows, rng),
                               describe(format, heads, rows));
-            }
 }
 
 TEST(Attention, EveryVariantMatchesF64AndRefOnManyRows) {
     Rng rng(2);
-    const KvRowFormat packed = formats()[0];
-    const KvRowFormat f32 = formats()[1];
-    check_problem(random_problem(packed, 64, 640, rng), describe(packed, 64, 640));
-    check_problem(random_problem(f32, 17, 640, rng), describe(f32, 17, 640));
-    check_problem(random_problem(packed, 4, 8320, rng), describe(packed, 4, 8320));
+    for (const KvRowFormat& format : {formats()[0], formats()[1]})
+        check_problem(random_problem(format, 4, 8320, rng), describe(format, 4, 8320));
 }
 
 TEST(Attention, HeadBitsDoNotDependOnNeighboursOrScratch) {
