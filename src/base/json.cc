@@ -33,20 +33,24 @@ size_t first_too_deep(std::string_view text) {
     return std::string_view::npos;
 }
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text) {
+template <typename Tree>
+Result<Tree> parse_tree(std::string_view text) {
     if (const size_t at = first_too_deep(text); at != std::string_view::npos)
         return make_error(ErrorCode::kCorrupt, "JSON is nested deeper than {} levels at byte {}",
                           kJsonDepthMax, at);
     try {
-        return Json::parse(text.begin(), text.end());
+        return Tree::parse(text.begin(), text.end());
     } catch (const nlohmann::json::parse_error& e) {
         return make_error(ErrorCode::kCorrupt, "bad JSON at byte {}", e.byte);
     } catch (const nlohmann::json::exception&) {
         return make_error(ErrorCode::kCorrupt, "bad JSON: a number is out of range");
     }
 }
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text) { return parse_tree<Json>(text); }
+Result<SortedJson> parse_sorted_json(std::string_view text) { return parse_tree<SortedJson>(text); }
 
 std::string dump_json(const Json& json, int indent) {
     return json.dump(indent, ' ', false, Json::error_handler_t::replace);

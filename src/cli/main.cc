@@ -1,8 +1,11 @@
 // baleen: one program, one subcommand per file of this folder.
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <system_error>
 
 #include "cli/command.h"
 
@@ -22,6 +25,18 @@ int exit_code(ErrorCode code) {
     return kExitFailed;
 }
 
+// fmt::print throws when stdout takes no more (closed pipe, full disk); what is still in the buffer
+// is written here, while a failure can be told.
+Result<int> run_command(const Chosen& chosen) {
+    try {
+        const int status = TRY(chosen.run());
+        if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    } catch (const std::system_error& e) {
+        errno = e.code().value();
+    }
+    return make_error(ErrorCode::kIo, "stdout: cannot write: {}", std::strerror(errno));
+}
+
 int run_main(int argc, char** argv) {
     CLI::App app{"DeepSeek-V4 for agents: runs official FP4/FP8 checkpoints."};
     app.name("baleen");
@@ -31,16 +46,20 @@ int run_main(int argc, char** argv) {
     Chosen chosen;
     add_tokenize(app, chosen);
     add_detokenize(app, chosen);
+    add_inspect(app, chosen);
+    add_synth(app, chosen);
     add_cost(app, chosen);
+    add_logits(app, chosen);
+    add_completion(app, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {  // --help, --version
-        return app.exit(e);
+        chosen.run = [&app, e]() -> Result<int> { return app.exit(e); };
     } catch (const CLI::ParseError& e) {
         fmt::print(stderr, "baleen: {} (see `baleen --help`)\n", e.what());
         return kExitBadInput;
     }
-    const Result<int> status = chosen.run();
+    const Result<int> status = run_command(chosen);
     if (status) return *status;
     fmt::print(stderr, "baleen: {}\n", status.error().message);
     return exit_code(status.error().code);

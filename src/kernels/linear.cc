@@ -41,7 +41,7 @@ void check_job(const LinearJob& job) {
     CHECK(job.weight != nullptr && job.input != nullptr);
     CHECK_LE(job.row_end, job.weight->rows);
     CHECK_LE(job.input_col_begin + job.weight->cols, job.input->cols());
-    CHECK_LE(job.weight->cols, kLinearColsMax);
+    if (job.weight->format != WeightFormat::kF32) CHECK_LE(job.weight->cols, kLinearColsMax);
     CHECK_GE(job.out_stride, job.row_end - job.row_begin);
 }
 
@@ -65,10 +65,21 @@ LinearInput::LinearInput(size_t rows_max, size_t cols, Storage storage)
       cols_(cols),
       // One more vector than needed: a group's slice may start anywhere and reads whole vectors.
       stride_((cols + 63) / 64 * 64 + 64) {
-    if (storage == Storage::kF32)
-        f32_ = Buffer<float>(rows_max * stride_);
-    else
-        bf16_ = Buffer<Bf16>(rows_max * stride_);
+    if (storage == Storage::kF32) {
+        f32_memory_ = Buffer<float>(rows_max * stride_);
+        f32_ = f32_memory_.data();
+    } else {
+        bf16_memory_ = Buffer<Bf16>(rows_max * stride_);
+    }
+}
+
+LinearInput LinearInput::borrow(const float* data, size_t rows, size_t cols) {
+    LinearInput input;
+    input.rows_max_ = rows;
+    input.cols_ = cols;
+    input.stride_ = cols;
+    input.f32_ = data;
+    return input;
 }
 
 void LinearInput::set_row(Impl impl, size_t r, std::span<const float> x, ActivationQuant quant) {
@@ -76,14 +87,14 @@ void LinearInput::set_row(Impl impl, size_t r, std::span<const float> x, Activat
     CHECK_EQ(x.size(), cols_);
     if (storage_ == Storage::kBf16) {
         CHECK(quant != ActivationQuant::kNone);
-        Bf16* out = bf16_.data() + r * stride_;
+        Bf16* out = bf16_memory_.data() + r * stride_;
         if (quant == ActivationQuant::kFp8)
             quantize_fp8_to_bf16(impl, x, {out, cols_});
         else
             round_to_bf16(impl, x, {out, cols_});
         return;
     }
-    std::span<float> out{f32_.data() + r * stride_, cols_};
+    std::span<float> out{f32_memory_.data() + r * stride_, cols_};
     std::copy(x.begin(), x.end(), out.begin());
     if (quant == ActivationQuant::kFp8)
         quantize_fp8(impl, out);

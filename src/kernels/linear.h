@@ -37,6 +37,9 @@ class LinearInput {
     // Room for rows_max x cols. Columns are zero-padded to a multiple of 64.
     LinearInput(size_t rows_max, size_t cols, Storage storage);
 
+    // A view of f32 rows that lie elsewhere, densely packed [rows, cols]; for f32 weights.
+    static LinearInput borrow(const float* data, size_t rows, size_t cols);
+
     // Which storage a linear of this implementation reads when activations are exact in bf16.
     static Storage storage_for(Impl impl, ActivationQuant quant) {
         return impl == Impl::kAvx512 && quant != ActivationQuant::kNone ? Storage::kBf16
@@ -50,16 +53,17 @@ class LinearInput {
     Storage storage() const { return storage_; }
     size_t cols() const { return cols_; }
     size_t rows_max() const { return rows_max_; }
-    const float* f32_row(size_t r) const { return f32_.data() + r * stride_; }
-    const Bf16* bf16_row(size_t r) const { return bf16_.data() + r * stride_; }
+    const float* f32_row(size_t r) const { return f32_ + r * stride_; }
+    const Bf16* bf16_row(size_t r) const { return bf16_memory_.data() + r * stride_; }
 
   private:
     Storage storage_ = Storage::kF32;
     size_t rows_max_ = 0;
     size_t cols_ = 0;
     size_t stride_ = 0;
-    Buffer<float> f32_;  // [rows_max, stride]
-    Buffer<Bf16> bf16_;  // [rows_max, stride]
+    const float* f32_ = nullptr;  // [rows_max, stride], own memory or borrowed
+    Buffer<float> f32_memory_;
+    Buffer<Bf16> bf16_memory_;  // [rows_max, stride]
 };
 
 // out[i][n] = W[row_begin + n] . x[i], for n in [0, row_end - row_begin) and every input row i.
@@ -85,9 +89,9 @@ LinearJob linear_job(const WeightMatrix& weight, const LinearInput& input, size_
 struct LinearScratch {
     Buffer<float> tile;  // kLinearTileFloats
 };
-inline constexpr size_t kLinearTileFloats = 96 * 1024;
-// Widest matrix a tile can hold rows of.
-inline constexpr size_t kLinearColsMax = kLinearTileFloats / 2;
+inline constexpr size_t kLinearTileFloats = 128 * 1024;
+// Widest matrix: a tile holds six rows of it in bf16. f32 weights are read in place and may be wider.
+inline constexpr size_t kLinearColsMax = kLinearTileFloats / 4;
 
 // Most jobs of one call: two matrices for each of 1024 routed experts, and a few more.
 inline constexpr size_t kLinearJobsMax = 2064;

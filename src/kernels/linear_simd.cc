@@ -1,5 +1,5 @@
-// Highway version of kernels/linear.h: decodes eight weight rows at a time to f32 in cache, then
-// dots them with every activation row. Four accumulators a dot, fixed order.
+// Highway version of kernels/linear.h: decodes four weight rows at a time to f32 in cache, then
+// dots them with every activation row.
 #include <algorithm>
 
 #include "base/check.h"
@@ -92,41 +92,100 @@ HWY_INLINE void decode_row(const WeightMatrix& w, size_t r, float* out) {
     }
 }
 
-HWY_INLINE float dot(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, size_t n) {
+// Dots of kInputs activation rows with kRows weight rows. One accumulator each, whole vectors in
+// ascending order, then the tail one by one: the bits do not depend on the grouping.
+template <size_t kInputs, size_t kRows>
+HWY_INLINE void dot_tile(const float* const* x, const float* const* w, size_t n, float* sums) {
     const DF df;
     const size_t lanes = hn::Lanes(df);
-    auto s0 = hn::Zero(df), s1 = hn::Zero(df), s2 = hn::Zero(df), s3 = hn::Zero(df);
-    size_t i = 0;
-    for (; i + 4 * lanes <= n; i += 4 * lanes) {
-        s0 = hn::MulAdd(hn::LoadU(df, w + i), hn::LoadU(df, x + i), s0);
-        s1 = hn::MulAdd(hn::LoadU(df, w + i + lanes), hn::LoadU(df, x + i + lanes), s1);
-        s2 = hn::MulAdd(hn::LoadU(df, w + i + 2 * lanes), hn::LoadU(df, x + i + 2 * lanes), s2);
-        s3 = hn::MulAdd(hn::LoadU(df, w + i + 3 * lanes), hn::LoadU(df, x + i + 3 * lanes), s3);
+    hn::Vec<DF> acc00 = hn::Zero(df), acc01 = acc00, acc02 = acc00, acc03 = acc00;
+    hn::Vec<DF> acc10 = acc00, acc11 = acc00, acc12 = acc00, acc13 = acc00;
+    size_t k = 0;
+    for (; k + lanes <= n; k += lanes) {
+        const auto x0 = hn::LoadU(df, x[0] + k);
+        const auto x1 = hn::LoadU(df, x[kInputs - 1] + k);
+        const auto w0 = hn::LoadU(df, w[0] + k);
+        acc00 = hn::MulAdd(x0, w0, acc00);
+        if constexpr (kInputs == 2) acc10 = hn::MulAdd(x1, w0, acc10);
+        if constexpr (kRows == 4) {
+            const auto w1 = hn::LoadU(df, w[1] + k);
+            const auto w2 = hn::LoadU(df, w[2] + k);
+            const auto w3 = hn::LoadU(df, w[3] + k);
+            acc01 = hn::MulAdd(x0, w1, acc01);
+            acc02 = hn::MulAdd(x0, w2, acc02);
+            acc03 = hn::MulAdd(x0, w3, acc03);
+            if constexpr (kInputs == 2) {
+                acc11 = hn::MulAdd(x1, w1, acc11);
+                acc12 = hn::MulAdd(x1, w2, acc12);
+                acc13 = hn::MulAdd(x1, w3, acc13);
+            }
+        }
     }
-    for (; i + lanes <= n; i += lanes)
-        s0 = hn::MulAdd(hn::LoadU(df, w + i), hn::LoadU(df, x + i), s0);
-    float sum = hn::GetLane(hn::SumOfLanes(df, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
-    for (; i < n; ++i) sum += w[i] * x[i];
-    return sum;
+    const auto finish = [&](size_t i, size_t r, hn::Vec<DF> acc) {
+        float sum = hn::GetLane(hn::SumOfLanes(df, acc));
+        for (size_t tail = k; tail < n; ++tail) sum += w[r][tail] * x[i][tail];
+        sums[i * kRows + r] = sum;
+    };
+    finish(0, 0, acc00);
+    if constexpr (kInputs == 2) finish(1, 0, acc10);
+    if constexpr (kRows == 4) {
+        finish(0, 1, acc01);
+        finish(0, 2, acc02);
+        finish(0, 3, acc03);
+        if constexpr (kInputs == 2) {
+            finish(1, 1, acc11);
+            finish(1, 2, acc12);
+            finish(1, 3, acc13);
+        }
+    }
+}
+
+HWY_INLINE const float* input_row(const LinearJob& job, size_t i) {
+    const size_t r = job.input_rows != nullptr ? static_cast<size_t>(job.input_rows[i]) : i;
+    return job.input->f32_row(r) + job.input_col_begin;
+}
+
+template <size_t kRows>
+HWY_INLINE void dot_rows(const LinearJob& job, size_t row, const float* const* w) {
+    const auto store = [&](size_t i, const float* sums) {
+        float* out = job.out + i * job.out_stride + (row - job.row_begin);
+        for (size_t r = 0; r < kRows; ++r)
+            out[r] = job.rounding == Rounding::kBf16 ? round_bf16(sums[r]) : sums[r];
+    };
+    const size_t n = job.weight->cols;
+    float sums[2 * kRows];
+    size_t i = 0;
+    for (; i + 2 <= job.num_inputs; i += 2) {
+        const float* x[2] = {input_row(job, i), input_row(job, i + 1)};
+        dot_tile<2, kRows>(x, w, n, sums);
+        store(i, sums);
+        store(i + 1, sums + kRows);
+    }
+    if (i < job.num_inputs) {
+        const float* x[1] = {input_row(job, i)};
+        dot_tile<1, kRows>(x, w, n, sums);
+        store(i, sums);
+    }
+}
+
+// f32 rows are read where they lie; others are decoded into the tile.
+HWY_INLINE const float* weight_row(const WeightMatrix& w, size_t row, float* tile) {
+    if (w.format == WeightFormat::kF32) return reinterpret_cast<const float*>(w.row(row));
+    decode_row(w, row, tile);
+    return tile;
 }
 
 void LinearRows(const LinearJob& job, size_t row_begin, size_t row_end, float* tile) {
     const WeightMatrix& w = *job.weight;
-    // f32 rows are read where they lie; tile memory holds one decoded row otherwise.
-    for (size_t row = row_begin; row < row_end; ++row) {
-        const float* weights = tile;
-        if (w.format == WeightFormat::kF32)
-            weights = reinterpret_cast<const float*>(w.row(row));
-        else
-            decode_row(w, row, tile);
-        for (size_t i = 0; i < job.num_inputs; ++i) {
-            const size_t input_row =
-                job.input_rows != nullptr ? static_cast<size_t>(job.input_rows[i]) : i;
-            const float value =
-                dot(weights, job.input->f32_row(input_row) + job.input_col_begin, w.cols);
-            job.out[i * job.out_stride + row - job.row_begin] =
-                job.rounding == Rounding::kBf16 ? round_bf16(value) : value;
-        }
+    size_t row = row_begin;
+    for (; row + 4 <= row_end; row += 4) {
+        const float* rows[4];
+        for (size_t r = 0; r < 4; ++r) rows[r] = weight_row(w, row + r, tile + r * w.cols);
+        dot_rows<4>(job, row, rows);
+    }
+    for (; row < row_end; ++row) {
+        const float* rows[1] = {weight_row(w, row, tile)};
+        dot_rows<1>(job, row, rows);
     }
 }
 
@@ -141,7 +200,8 @@ HWY_EXPORT(LinearRows);
 
 void linear_rows_simd(const LinearJob& job, size_t row_begin, size_t row_end,
                       LinearScratch& scratch) {
-    CHECK_GE(scratch.tile.size(), job.weight->cols);
+    if (job.weight->format != WeightFormat::kF32)
+        CHECK_GE(scratch.tile.size(), 4 * job.weight->cols);
     HWY_DYNAMIC_DISPATCH(LinearRows)(job, row_begin, row_end, scratch.tile.data());
 }
 

@@ -13,6 +13,8 @@
 
 namespace baleen {
 
+inline constexpr size_t kConfigBytesMax = size_t{256} << 10;
+
 // How the routed experts' weights are stored (spec 1.1, 2.4).
 enum class ExpertDType { kFp4, kFp8 };
 
@@ -69,12 +71,17 @@ struct Config {
     double hc_eps = 0;
     double rms_norm_eps = 0;
     ExpertDType expert_dtype = ExpertDType::kFp4;
+    // False when config.json has no expert_dtype (the first Flash upload, and Base): kFp4 is then
+    // an assumption, and Weights::load reads the truth off the checkpoint's expert tensors.
+    bool expert_dtype_stated = false;
     int64_t bos_token_id = 0;
     int64_t eos_token_id = 1;
     std::optional<DSpark> dspark;
 
     // Parses and checks a config.json object. Every violated rule is in the one error message.
+    // Keys not named here are ignored.
     static Result<Config> from_json(const Json& json);
+    // Reads and checks a config.json file of at most kConfigBytesMax bytes.
     static Result<Config> load(const std::string& path);
 
     // Stages after the main layers: 1 for the original releases, 3 with DSpark, 0 without MTP.

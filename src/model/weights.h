@@ -99,9 +99,14 @@ struct Weights {
     uint64_t bytes = 0;             // payload bytes of all tensors in the checkpoint
 
     std::vector<MappedFile> shards;  // what the views above borrow from
+    // Tensors that could not be used in place: f32 block scales as ue8m0, and bytes that lay
+    // misaligned for their dtype. Every `data` above is aligned to its element's width.
+    std::vector<std::unique_ptr<uint8_t[]>> owned;
 
     // Opens DIR/config.json and its shards, checks the whole inventory (every missing or misshapen
-    // tensor is in the one error), binds views.
+    // tensor is in the one error, the first kProblemsShown spelled out), binds views. Tensors beyond
+    // the inventory are ignored. Begins to read all but the routed experts into the page cache.
+    static constexpr size_t kProblemsShown = 20;
     static Result<std::shared_ptr<const Weights>> load(const std::string& directory);
 };
 

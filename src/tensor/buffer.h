@@ -1,10 +1,10 @@
-// An owning, 64-byte aligned, fixed-size array of a trivial type. Elements start as zero bytes.
+// An owning, page-aligned, fixed-size array of a trivial type. Elements start as zero bytes.
 // Move-only. Scratch memory and KV state are made of these; nothing resizes one while running.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -18,13 +18,14 @@ class Buffer {
 
   public:
     Buffer() = default;
+    // Out of memory ends the program (std::bad_alloc is caught nowhere).
     explicit Buffer(size_t size) : size_(size) {
         if (size == 0) return;
-        const size_t bytes = (size * sizeof(T) + 63) / 64 * 64;
-        void* memory = std::aligned_alloc(64, bytes);
-        if (memory == nullptr) throw std::bad_alloc();
-        std::memset(memory, 0, bytes);
-        data_.reset(static_cast<T*>(memory));
+        // Fresh anonymous pages are zero and cost memory only when first written.
+        void* memory = ::mmap(nullptr, size * sizeof(T), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        data_ = {static_cast<T*>(memory), Unmap{size * sizeof(T)}};
     }
 
     T* data() { return data_.get(); }
@@ -39,10 +40,11 @@ class Buffer {
     std::span<const T> row(size_t r, size_t cols) const { return {data_.get() + r * cols, cols}; }
 
   private:
-    struct Free {
-        void operator()(T* p) const { std::free(p); }
+    struct Unmap {
+        size_t bytes = 0;
+        void operator()(T* p) const { ::munmap(p, bytes); }
     };
-    std::unique_ptr<T, Free> data_;
+    std::unique_ptr<T, Unmap> data_;
     size_t size_ = 0;
 };
 

@@ -1,0 +1,44 @@
+# The front door. Every target installs what it needs (Debian 12 packages, by root or sudo) and
+# then calls tools/check or the program.
+.DEFAULT_GOAL := help
+.PHONY: help deps build test demo bench check asan tsan fuzz format clean
+
+PROGRAM := build/release/baleen
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install every missing package (build, tests, sanitizers)
+	@tools/install_deps.sh build test check
+
+build: ## build the program: build/release/baleen
+	@tools/install_deps.sh build
+	@tools/check program
+
+test: ## build and run every test
+	@tools/install_deps.sh build test
+	@tools/check test
+
+demo: build ## synthesise a tiny checkpoint, run a prompt, print the cost table
+	@tools/demo $(PROGRAM) build/demo
+
+bench: build ## measure prefill and decode on a slice of V4-Flash (several GB on disk)
+	@tools/bench $(PROGRAM) build/bench
+
+check: deps ## what to run before a commit: format, arrows, build, tests
+	@tools/check all
+
+asan: deps ## tests under the address and undefined-behaviour sanitizers
+	@tools/check asan
+
+tsan: deps ## tests of threaded code under the thread sanitizer
+	@tools/check tsan
+
+fuzz: deps ## fuzz each parser briefly
+	@tools/check fuzz
+
+format: deps ## rewrite the C++ files in the house format
+	@tools/format
+
+clean: ## remove build/
+	rm -rf build
