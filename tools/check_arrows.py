@@ -59,7 +59,7 @@ HOMES: list[Home] = [
     home("SIMD intrinsics", r"(\w*intrin|arm_neon|arm_sve)\.h$", r"kernels/[^/]*_avx512\.cc$",
          "src/kernels/*_avx512.cc"),
     home("CUDA", r"(cuda|cublas|nv)\w*(\.h|/)", r"kernels/cuda/", "src/kernels/cuda"),
-    home("GoogleTest", r"g(test|mock)/", r"_test\.cc$", "*_test.cc"),
+    home("GoogleTest", r"g(test|mock)/", r"(_test\.cc|_fixture\.h)$", "*_test.cc and *_fixture.h"),
     home("Google Benchmark", r"benchmark/", r"$^", "bench/"),
 ]
 
@@ -68,6 +68,8 @@ KERNELS_NEVER = re.compile(
     r"(config|checkpoint|safetensors|session|layer|expert|tokenizer|base/file|base/json|fstream|"
     r"filesystem|fcntl|sys/mman)", re.IGNORECASE)
 
+# Test code of a folder: may read files, does not count as a use that the library must link.
+TEST_CODE = re.compile(r"(_test\.cc|_fixture\.h)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 SOURCE_SUFFIXES = {".cc", ".h", ".cu", ".cuh"}
 
@@ -92,7 +94,7 @@ def check_include(path: str, header: str) -> list[str]:
     for entry in HOMES:
         if target is None and entry.header.match(header) and not entry.path.search(path):
             found.append(f"{entry.library} ({header}) may be included only in {entry.where}")
-    if folder == "kernels" and not path.endswith("_test.cc") and KERNELS_NEVER.search(header):
+    if folder == "kernels" and not TEST_CODE.search(path) and KERNELS_NEVER.search(header):
         found.append(f"kernels know no configuration, files or model words: {header}")
     return found
 
@@ -113,7 +115,7 @@ def check_sources(src: Path) -> tuple[list[str], dict[str, set[str]]]:
                 continue
             found += [f"src/{path}:{number}: {v}" for v in check_include(path, match[1])]
             target = folder_of(match[1])
-            if target is not None and target != folder and not path.endswith("_test.cc"):
+            if target is not None and target != folder and not TEST_CODE.search(path):
                 uses.setdefault(folder, set()).add(target)
     return found, uses
 

@@ -56,6 +56,7 @@ PLANTED = [
      "model includes kernels but does not link"),
     ("kv/CMakeLists.txt", "baleen_library(kv DEPS baleen_base)\n", None),
     ("kernels/matvec_test.cc", "#include <fstream>\n", None),
+    ("model/config_fixture.h", "#include <gtest/gtest.h>\n", None),
     ("model/comment.cc", '// #include "engine/engine.h"\n', None),
     ("kernels/matvec_simd.h", '#define HWY_TARGET_INCLUDE "kernels/matvec_simd.cc"\n', None),
 ]

@@ -116,3 +116,10 @@ class [[nodiscard]] Result<void> {
         if (!try_result.has_value()) return std::move(try_result).error();\
         std::move(try_result).value();                                    \
     })
+
+// TRY for Result<void>.
+#define TRY_VOID(expression)                                              \
+    do {                                                                  \
+        auto try_result = (expression);                                   \
+        if (!try_result.has_value()) return std::move(try_result).error();\
+    } while (0)

@@ -30,7 +30,7 @@ int exit_code(ErrorCode code) {
 Result<int> run_command(const Chosen& chosen) {
     try {
         const int status = TRY(chosen.run());
-        if (std::fflush(stdout) == 0) return status;
+        if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
     } catch (const std::system_error& e) {
         errno = e.code().value();
     }
@@ -49,11 +49,12 @@ int run_main(int argc, char** argv) {
     add_inspect(app, chosen);
     add_synth(app, chosen);
     add_cost(app, chosen);
+    add_logits(app, chosen);
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {  // --help, --version
-        return app.exit(e);
+        chosen.run = [&app, e]() -> Result<int> { return app.exit(e); };
     } catch (const CLI::ParseError& e) {
         fmt::print(stderr, "baleen: {} (see `baleen --help`)\n", e.what());
         return kExitBadInput;

@@ -1,4 +1,5 @@
 // baleen tokenize, baleen detokenize: text to token ids and back.
+#include <algorithm>
 #include <memory>
 
 #include "base/json.h"
@@ -43,28 +44,35 @@ std::string tokenize_line(const Tokenizer& tokenizer, const TokenizeFlags& flags
     return ids ? shown(*ids, flags) : dump_json(Json{{"error", ids.error().message}});
 }
 
+// Calls per_line for each line of input (without its line end) and joins the answers likewise.
+template <typename PerLine>
+std::string map_lines(std::string_view input, const PerLine& per_line) {
+    std::string output;
+    while (!input.empty()) {
+        const size_t end = std::min(input.find('\n'), input.size());
+        output += per_line(input.substr(0, end)) + "\n";
+        input.remove_prefix(std::min(end + 1, input.size()));
+    }
+    return output;
+}
+
 Result<int> tokenize(const TokenizeFlags& flags) {
     const Tokenizer tokenizer = TRY(Tokenizer::load(flags.tokenizer));
     const std::string input = TRY(read_stdin());
-    std::string output;
     if (flags.lines) {
-        std::string_view rest = input;
-        while (!rest.empty()) {
-            const size_t end = std::min(rest.find('\n'), rest.size());
-            output += tokenize_line(tokenizer, flags, rest.substr(0, end)) + "\n";
-            rest.remove_prefix(std::min(end + 1, rest.size()));
-        }
-    } else {
-        const auto ids = encode(tokenizer, flags, input);
-        if (!ids) return Error(ids.error()).in("stdin");
-        output = shown(*ids, flags) + "\n";
+        TRY(write_stdout(map_lines(
+            input, [&](std::string_view line) { return tokenize_line(tokenizer, flags, line); })));
+        return kExitOk;
     }
-    TRY(write_stdout(output));
+    const auto ids = encode(tokenizer, flags, input);
+    if (!ids) return Error(ids.error()).in("stdin");
+    TRY(write_stdout(shown(*ids, flags) + "\n"));
     return kExitOk;
 }
 
-Result<std::vector<TokenId>> parse_ids(std::string_view text, const Tokenizer& tokenizer) {
-    const Json list = TRY(parse_json(text));
+// The text of a JSON list of ids.
+Result<std::string> decode_list(const Tokenizer& tokenizer, std::string_view json) {
+    const Json list = TRY(parse_json(json));
     if (!list.is_array())
         return make_error(ErrorCode::kInvalidArgument, "expected a JSON list of token ids");
     std::vector<TokenId> ids;
@@ -77,15 +85,27 @@ Result<std::vector<TokenId>> parse_ids(std::string_view text, const Tokenizer& t
                               tokenizer.vocab_size() - 1);
         ids.push_back(list[i].get<TokenId>());
     }
-    return ids;
+    return tokenizer.decode(ids);
 }
 
-Result<int> detokenize(const std::string& path) {
-    const Tokenizer tokenizer = TRY(Tokenizer::load(path));
-    const auto ids = parse_ids(TRY(read_stdin()), tokenizer);
-    if (!ids) return Error(ids.error()).in("stdin");
-    const std::string text = TRY(tokenizer.decode(*ids));
-    TRY(write_stdout(text));
+struct DetokenizeFlags {
+    std::string tokenizer;
+    bool lines = false;
+};
+
+Result<int> detokenize(const DetokenizeFlags& flags) {
+    const Tokenizer tokenizer = TRY(Tokenizer::load(flags.tokenizer));
+    const std::string input = TRY(read_stdin());
+    if (flags.lines) {
+        TRY(write_stdout(map_lines(input, [&](std::string_view line) {
+            const auto text = decode_list(tokenizer, line);
+            return dump_json(text ? Json(*text) : Json{{"error", text.error().message}});
+        })));
+        return kExitOk;
+    }
+    const auto text = decode_list(tokenizer, input);
+    if (!text) return Error(text.error()).in("stdin");
+    TRY(write_stdout(*text));
     return kExitOk;
 }
 
@@ -101,8 +121,9 @@ void add_tokenize(CLI::App& app, Chosen& chosen) {
     command->add_flag("--plain", flags->plain,
                       "recognise no added token: <think> and the like are ordinary text");
     command->add_flag("--count", flags->count, "print only how many tokens there are");
-    command->add_flag("--lines", flags->lines,
-                      "one JSON string per input line, one list (or {\"error\": ...}) per output line");
+    command->add_flag(
+        "--lines", flags->lines,
+        "one JSON string per input line, one list (or {\"error\": ...}) per output line");
     command->footer(
         "Examples:\n"
         "  printf 'Hello, world!' | baleen tokenize --tokenizer DIR        [19923, 14, 2058, 3]\n"
@@ -116,13 +137,16 @@ void add_tokenize(CLI::App& app, Chosen& chosen) {
 void add_detokenize(CLI::App& app, Chosen& chosen) {
     CLI::App* command = app.add_subcommand(
         "detokenize", "A JSON list of token ids on stdin to their text, no newline added.");
-    const auto path = std::make_shared<std::string>();
-    command->add_option("--tokenizer", *path, kTokenizerHelp)->required();
+    const auto flags = std::make_shared<DetokenizeFlags>();
+    command->add_option("--tokenizer", flags->tokenizer, kTokenizerHelp)->required();
+    command->add_flag(
+        "--lines", flags->lines,
+        "one list per input line, one JSON string (or {\"error\": ...}) per output line");
     command->footer(
         "Example:\n"
         "  echo '[19923, 14, 2058, 3]' | baleen detokenize --tokenizer DIR     Hello, world!\n"
         "Bytes that form no character become U+FFFD.");
-    command->callback([path, &chosen] { chosen.run = [path] { return detokenize(*path); }; });
+    command->callback([flags, &chosen] { chosen.run = [flags] { return detokenize(*flags); }; });
 }
 
 }  // namespace baleen::cli

@@ -20,10 +20,9 @@
 
 #include "base/result.h"
 #include "base/rng.h"
+#include "base/token.h"
 
 namespace baleen {
-
-using TokenId = int32_t;
 
 // Defaults are those of the checkpoints' generation_config.json.
 struct SamplingParams {

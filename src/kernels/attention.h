@@ -24,16 +24,21 @@ struct AttentionArgs {
     KvRowFormat format;
     std::span<const uint8_t* const> rows;  // encoded rows, at least one
     size_t num_heads = 0;
-    const float* q = nullptr;     // [num_heads, format.dim()] f32; exact in bf16 if rounding says so
+    const float* q = nullptr;  // [num_heads, format.dim()] f32; exact in bf16 if rounding says so
     const float* sink = nullptr;  // [num_heads] f32, unscaled logits
     float scale = 1;              // head_dim^-0.5
     Rounding rounding = Rounding::kBf16;
-    float* out = nullptr;         // [num_heads, format.dim()] f32
+    float* out = nullptr;  // [num_heads, format.dim()] f32
 };
 
 // Reusable memory of one running call; grows on first use, then stays.
-struct AttentionScratch {
-    std::vector<uint8_t> bytes;  // 64-byte alignment is taken inside
+class AttentionScratch {
+  public:
+    // 64-byte aligned, contents unspecified; the last call's bytes are lost.
+    uint8_t* reserve(size_t num_bytes);
+
+  private:
+    std::vector<uint8_t> bytes_;
 };
 
 // Error against an f64 evaluation: a few bf16 ulp of max |k| under kBf16, 1e-5 relative otherwise.

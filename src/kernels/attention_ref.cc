@@ -64,11 +64,22 @@ void attend_ref(const AttentionArgs& args, AttentionScratch&) {
     }
 }
 
+uint8_t* AttentionScratch::reserve(size_t num_bytes) {
+    constexpr size_t kAlignment = 64;
+    if (bytes_.size() < num_bytes + kAlignment)
+        bytes_ = std::vector<uint8_t>(num_bytes + kAlignment);
+    const auto address = reinterpret_cast<uintptr_t>(bytes_.data());
+    return bytes_.data() + (round_up(address, kAlignment) - address);
+}
+
 void attend(Impl impl, const AttentionArgs& args, AttentionScratch& scratch) {
     switch (impl) {
-        case Impl::kRef: return attend_ref(args, scratch);
-        case Impl::kSimd: return attend_simd(args, scratch);
-        case Impl::kAvx512: return attend_avx512(args, scratch);
+        case Impl::kRef:
+            return attend_ref(args, scratch);
+        case Impl::kSimd:
+            return attend_simd(args, scratch);
+        case Impl::kAvx512:
+            return attend_avx512(args, scratch);
     }
 }
 

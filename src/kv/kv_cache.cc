@@ -99,7 +99,7 @@ const uint8_t* KvCache::ring_row(size_t layer_idx, int64_t position) const {
     return const_cast<KvCache*>(this)->ring_row(layer_idx, position);
 }
 
-Result<void> KvCache::begin_replay(int64_t from, int64_t tokens) {
+void KvCache::begin_replay(int64_t from, int64_t tokens) {
     CHECK_LE(0, from);
     CHECK_LE(from, tokens);
     CHECK_LE(tokens, length_);
@@ -109,13 +109,12 @@ Result<void> KvCache::begin_replay(int64_t from, int64_t tokens) {
     reset_gates();
     length_ = from;
     frozen_tokens_ = tokens;
-    return {};
 }
 
 Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {
     CHECK_LE(length_, tokens);
     const int64_t first = length_;
-    if (Result<void> prepared = prepare(tokens - length_); !prepared) return prepared;
+    TRY_VOID(prepare(tokens - length_));
     Rng rng(seed);
     std::vector<float> values(std::max(layout_->spec.row.dim(), layout_->spec.index_key.dim));
     const auto randomise = [&](size_t n) {

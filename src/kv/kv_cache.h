@@ -60,7 +60,7 @@ class KvCache {
     // length() reaches `tokens` again the outputs of the replayed tokens mean nothing (their
     // window reaches before `from`); after the model's receptive field of them, everything that
     // the next token needs is exact.
-    Result<void> begin_replay(int64_t from, int64_t tokens);
+    void begin_replay(int64_t from, int64_t tokens);
 
     // Bytes held: whole pages (shared ones counted in full) and hot state.
     size_t bytes() const { return pages_.size() * layout_->page_bytes + layout_->hot_bytes(); }

@@ -26,7 +26,7 @@ bool PageRef::is_shared() const { return pool_->references_[page_idx_] > 1; }
 PagePool::PagePool(size_t page_bytes, size_t pages_max)
     : page_bytes_(page_bytes),
       pages_max_(std::min<size_t>(pages_max, UINT32_MAX)),
-      pages_per_slab_(std::max<size_t>(kSlabBytes / std::max<size_t>(page_bytes, 1), 1)) {}
+      pages_per_slab_(std::clamp<size_t>(kSlabBytes / std::max<size_t>(page_bytes, 1), 1, 4096)) {}
 
 Result<PageRef> PagePool::allocate() {
     if (pages_in_use_ >= pages_max_)

@@ -32,8 +32,8 @@ TokenId AddedTokens::exactly(std::string_view text) const {
     return it != tokens_.end() && it->text == text ? it->id : -1;
 }
 
-// Narrows the range of tokens that share their first `depth` bytes with the text; the token that ends
-// there, if any, is the first of the range.
+// Narrows the range of tokens that share their first `depth` bytes with the text; the token that
+// ends there, if any, is the first of the range.
 AddedTokens::Match AddedTokens::longest_at(std::string_view text, size_t begin) const {
     Match longest{begin, 0, -1};
     auto first = tokens_.begin();

@@ -1,5 +1,5 @@
-// Finding added tokens in text (spec/tokenizer.md, "Encoding", step 1): leftmost first, longest first
-// at the same place. Immutable after construction, usable from any thread.
+// Finding added tokens in text (spec/tokenizer.md, "Encoding", step 1): leftmost first, longest
+// first at the same place. Immutable after construction, usable from any thread.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 
@@ -40,8 +40,8 @@ class AddedTokens {
   private:
     Match longest_at(std::string_view text, size_t begin) const;
 
-    std::vector<AddedToken> tokens_;     // sorted by text
-    std::array<bool, 256> starts_{};     // bytes that some token starts with
+    std::vector<AddedToken> tokens_;  // sorted by text
+    std::array<bool, 256> starts_{};  // bytes that some token starts with
 };
 
 }  // namespace baleen

@@ -18,7 +18,9 @@ uint64_t pair_key(TokenId left, TokenId right) {
 }
 
 // Fibonacci hashing after folding the high half in: the top bits pick the slot.
-uint64_t mixed(uint64_t key) { return (key ^ key >> 29) * 0x9E3779B97F4A7C15u; }
+uint64_t mixed(uint64_t key) {
+    return (key ^ key >> 29) * 0x9E3779B97F4A7C15u;
+}
 
 }  // namespace
 
@@ -40,7 +42,8 @@ Bpe::Bpe(const std::array<TokenId, 256>& byte_ids, std::span<const Merge> merges
 size_t Bpe::slot_of(TokenId left, TokenId right) const {
     const uint64_t key = pair_key(left, right);
     size_t at = mixed(key) >> shift_;
-    while (slots_[at].pair != key && slots_[at].pair != kNoPair) at = (at + 1) & (slots_.size() - 1);
+    while (slots_[at].pair != key && slots_[at].pair != kNoPair)
+        at = (at + 1) & (slots_.size() - 1);
     return at;
 }
 

@@ -1,7 +1,7 @@
-// Byte-pair merging of one piece (spec/tokenizer.md, "Encoding", step 4): the adjacent pair of lowest
-// rank merges, the leftmost first, until none is left. A heap over a linked list: n bytes take at
-// most 3n pair look-ups and n log n steps, however long the piece is.
-// Immutable after construction, usable from any thread; each caller brings its own BpeScratch.
+// Byte-pair merging of one piece (spec/tokenizer.md, "Encoding", step 4): the adjacent pair of
+// lowest rank merges, the leftmost first, until none is left. A heap over a linked list: n bytes
+// take at most 3n pair look-ups and n log n steps, however long the piece is. Immutable after
+// construction, usable from any thread; each caller brings its own BpeScratch.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 

@@ -1,7 +1,7 @@
 // The three cuts of spec/tokenizer.md, section "Encoding", step 2, as a hand-written scanner: one
 // pass, no back-tracking beyond one run of white space, so long runs stay linear. The patterns it
-// stands for are kPreTokenizerPatterns; the loader checks that a tokenizer.json names exactly these.
-// Immutable after construction, usable from any thread.
+// stands for are kPreTokenizerPatterns; the loader checks that a tokenizer.json names exactly
+// these. Immutable after construction, usable from any thread.
 #pragma once
 
 #include <array>
@@ -13,8 +13,7 @@ namespace baleen {
 
 // Numbers in threes; runs of Han and kana; words, punctuation and blanks.
 inline constexpr std::array<std::string_view, 3> kPreTokenizerPatterns = {
-    R"(\p{N}{1,3})",
-    "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+",
+    R"(\p{N}{1,3})", "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+",
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+)"
     "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
     "| ?[\\p{P}\\p{S}]+[\r\n]*"

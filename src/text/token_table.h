@@ -1,4 +1,5 @@
-// The bytes of every token, and the way back from bytes to base tokens. Immutable after construction.
+// The bytes of every token, and the way back from bytes to base tokens. Immutable after
+// construction.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 

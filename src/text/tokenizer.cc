@@ -180,7 +180,9 @@ bool Tokenizer::is_added(TokenId id) const {
     return state_->added[static_cast<size_t>(id)];
 }
 
-size_t Tokenizer::vocab_size() const { return state_->tokens.size(); }
+size_t Tokenizer::vocab_size() const {
+    return state_->tokens.size();
+}
 
 Result<std::string> StreamDecoder::push(TokenId id) {
     if (!tokenizer_.contains(id))

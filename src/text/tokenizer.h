@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/token_id.h"
+#include "base/token.h"
 
 namespace baleen {
 
@@ -29,7 +29,8 @@ class Tokenizer {
     ~Tokenizer();
 
     // Added tokens in the text become their ids: for prompts that the chat encoding has written.
-    // kInvalidArgument with the byte offset if text is not UTF-8; kExhausted beyond kEncodeBytesMax.
+    // kInvalidArgument with the byte offset if text is not UTF-8; kExhausted beyond
+    // kEncodeBytesMax.
     Result<std::vector<TokenId>> encode(std::string_view text) const;
 
     // No added token is recognised: for text from outside.

@@ -28,15 +28,22 @@ std::string shown(const SortedJson& value) {
     return text.substr(0, end) + "...";
 }
 
-std::string shown_text(std::string_view text) { return shown(SortedJson(text)); }
+std::string shown_text(std::string_view text) {
+    return shown(SortedJson(text));
+}
 
 const char* kind_name(Kind kind) {
     switch (kind) {
-        case Kind::object: return "an object";
-        case Kind::array: return "a list";
-        case Kind::string: return "a string";
-        case Kind::boolean: return "true or false";
-        default: return "a number";
+        case Kind::object:
+            return "an object";
+        case Kind::array:
+            return "a list";
+        case Kind::string:
+            return "a string";
+        case Kind::boolean:
+            return "true or false";
+        default:
+            return "a number";
     }
 }
 
@@ -60,8 +67,8 @@ Result<void> require_neutral(const SortedJson& object, const std::string& where,
     if (it == object.end() || it->is_null()) return {};
     for (const SortedJson& value : neutral)
         if (*it == value) return {};
-    return make_error(ErrorCode::kUnsupported, "{}{} is {}, supported is {}", where, key, shown(*it),
-                      neutral.empty() ? "null" : shown(neutral.front()));
+    return make_error(ErrorCode::kUnsupported, "{}{} is {}, supported is {}", where, key,
+                      shown(*it), neutral.empty() ? "null" : shown(neutral.front()));
 }
 
 Result<void> require_type(const SortedJson& object, const std::string& where, const char* type) {
@@ -96,15 +103,14 @@ Result<void> check_split(const SortedJson& step, const std::string& where,
     if (found == expected) return {};
     const auto [a, b] = std::mismatch(found.begin(), found.end(), expected.begin(), expected.end());
     return make_error(ErrorCode::kUnsupported,
-                      "{}.pattern.Regex is {}, which differs from the supported one at byte {}", where,
-                      shown(*regex), a - found.begin());
+                      "{}.pattern.Regex is {}, which differs from the supported one at byte {}",
+                      where, shown(*regex), a - found.begin());
 }
 
 Result<void> check_pre_tokenizer(const SortedJson& root) {
     const SortedJson* section = TRY(member(root, "", "pre_tokenizer", Kind::object));
     TRY(require_type(*section, "pre_tokenizer.", "Sequence"));
-    const SortedJson* steps =
-        TRY(member(*section, "pre_tokenizer.", "pretokenizers", Kind::array));
+    const SortedJson* steps = TRY(member(*section, "pre_tokenizer.", "pretokenizers", Kind::array));
     constexpr size_t kNumSteps = kPreTokenizerPatterns.size() + 1;
     if (steps->size() != kNumSteps)
         return make_error(ErrorCode::kUnsupported,
@@ -112,7 +118,7 @@ Result<void> check_pre_tokenizer(const SortedJson& root) {
                           steps->size(), kNumSteps);
     for (size_t i = 0; i < kPreTokenizerPatterns.size(); ++i)
         TRY(check_split((*steps)[i], fmt::format("pre_tokenizer.pretokenizers[{}]", i),
-                             kPreTokenizerPatterns[i]));
+                        kPreTokenizerPatterns[i]));
     const std::string where = fmt::format("pre_tokenizer.pretokenizers[{}].", kNumSteps - 1);
     const SortedJson& bytes = steps->back();
     if (!bytes.is_object())
@@ -210,12 +216,12 @@ class Reader {
                               "model.vocab and added_tokens hold {} entries, at most {} are read",
                               vocab.size() + num_added, kVocabSizeMax);
         taken_.assign(vocab.size() + num_added, false);
+        has_bytes_.assign(taken_.size(), false);
         file_.token_bytes.resize(taken_.size());
         file_.added.resize(taken_.size());
         file_.byte_ids.fill(-1);
         ids_.reserve(vocab.size());
-        for (const auto& [symbols, value] : vocab.items())
-            TRY(read_vocab_entry(symbols, value));
+        for (const auto& [symbols, value] : vocab.items()) TRY(read_vocab_entry(symbols, value));
         return {};
     }
 
@@ -229,10 +235,8 @@ class Reader {
         taken_[at] = true;
         ids_.emplace(symbols, id);
         std::optional<std::string> bytes = symbols_.bytes_of(symbols);
-        if (!bytes) {  // can only be an added token as well; see check_ids
-            not_bytes_.insert(id);
-            return {};
-        }
+        if (!bytes) return {};  // can only be an added token as well; see check_ids
+        has_bytes_[at] = true;
         if (bytes->size() == 1) file_.byte_ids[static_cast<uint8_t>((*bytes)[0])] = id;
         file_.token_bytes[at] = std::move(*bytes);
         return {};
@@ -264,8 +268,7 @@ class Reader {
         for (const char* flag : {"single_word", "lstrip", "rstrip"})
             TRY(require_value(entry, inside, flag, false));
         const SortedJson* normalized = TRY(member(entry, inside, "normalized", Kind::boolean));
-        const TokenId id =
-            TRY(token_id(entry.value("id", SortedJson()), [&] { return where; }));
+        const TokenId id = TRY(token_id(entry.value("id", SortedJson()), [&] { return where; }));
         TRY(place_added_token(text, id, where));
         (normalized->get<bool>() ? file_.second_round : file_.first_round).push_back({text, id});
         return {};
@@ -280,29 +283,29 @@ class Reader {
                               "{}: {} has id {}, but model.vocab or another added token disagrees",
                               where, shown_text(text), id);
         // The merges could make it as well, and then it would have to stand for other bytes.
-        const bool has_bytes = in_vocab != ids_.end() && !not_bytes_.contains(id);
-        if (has_bytes && file_.token_bytes[at] != text)
+        if (has_bytes_[at] && file_.token_bytes[at] != text)
             return make_error(ErrorCode::kUnsupported,
                               "{}: {} is a vocabulary entry that stands for other bytes", where,
                               shown_text(text));
         taken_[at] = true;
         file_.added[at] = true;
         file_.token_bytes[at] = text;
-        not_bytes_.erase(id);
         return {};
     }
 
-    // Ids run from 0 without a hole; every token that is not added has bytes; every byte has a token.
+    // Ids run from 0 without a hole; every token that is not added has bytes; every byte has a
+    // token.
     Result<void> check_ids() {
         while (!taken_.empty() && !taken_.back()) taken_.pop_back();  // entries counted twice
         for (size_t id = 0; id < taken_.size(); ++id)
             if (!taken_[id])
                 return make_error(ErrorCode::kCorrupt, "id {} has no token, but {} has", id,
                                   taken_.size() - 1);
-        if (!not_bytes_.empty())
-            return make_error(ErrorCode::kUnsupported,
-                              "model.vocab: id {} is not in byte symbols and no added token",
-                              *not_bytes_.begin());
+        for (size_t id = 0; id < taken_.size(); ++id)
+            if (!has_bytes_[id] && !file_.added[id])
+                return make_error(ErrorCode::kUnsupported,
+                                  "model.vocab: id {} is not in byte symbols and no added token",
+                                  id);
         file_.token_bytes.resize(taken_.size());
         file_.added.resize(taken_.size());
         for (size_t byte = 0; byte < file_.byte_ids.size(); ++byte)
@@ -314,14 +317,15 @@ class Reader {
 
     Result<void> read_merges(const SortedJson& merges) {
         if (merges.size() > kVocabSizeMax)
-            return make_error(ErrorCode::kExhausted, "model.merges holds {} merges, at most {} are read",
-                              merges.size(), kVocabSizeMax);
+            return make_error(ErrorCode::kExhausted,
+                              "model.merges holds {} merges, at most {} are read", merges.size(),
+                              kVocabSizeMax);
         file_.merges.reserve(merges.size());
         std::unordered_map<uint64_t, size_t> rank_of_pair(2 * merges.size());
         for (size_t rank = 0; rank < merges.size(); ++rank) {
             const Merge merge = TRY(read_merge(merges[rank], rank));
-            const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 |
-                                  static_cast<uint32_t>(merge.right);
+            const uint64_t pair =
+                static_cast<uint64_t>(merge.left) << 32 | static_cast<uint32_t>(merge.right);
             if (const auto [it, is_new] = rank_of_pair.emplace(pair, rank); !is_new)
                 return make_error(ErrorCode::kCorrupt, "model.merges[{}] repeats model.merges[{}]",
                                   rank, it->second);
@@ -358,7 +362,7 @@ class Reader {
     // A token that merges may use: one that stands for its bytes.
     Result<TokenId> known(std::string_view symbols, size_t rank) const {
         const auto it = ids_.find(symbols);
-        if (it == ids_.end() || !symbols_.bytes_of(symbols))
+        if (it == ids_.end() || !has_bytes_[static_cast<size_t>(it->second)])
             return make_error(ErrorCode::kCorrupt,
                               "model.merges[{}] needs the token {}, model.vocab lacks it", rank,
                               shown_text(symbols));
@@ -367,9 +371,9 @@ class Reader {
 
     TokenizerFile file_;
     ByteSymbols symbols_;
-    std::vector<bool> taken_;  // ids seen; size = most ids there can be
+    std::vector<bool> taken_;                            // ids seen; size = most ids there can be
     std::unordered_map<std::string_view, TokenId> ids_;  // model.vocab
-    std::set<TokenId> not_bytes_;
+    std::vector<bool> has_bytes_;                        // vocabulary entries in byte symbols
 };
 
 }  // namespace

@@ -23,8 +23,9 @@ struct TokenizerFile {
     std::vector<bool> added;               // [vocab_size]
     std::array<TokenId, 256> byte_ids;     // the token of each single byte
     std::vector<Merge> merges;             // by rank
-    // The reference looks for added tokens in two rounds: first those that are not `normalized`, then,
-    // in what lies between, the others. No normaliser is accepted, so that is the only difference.
+    // The reference looks for added tokens in two rounds: first those that are not `normalized`,
+    // then, in what lies between, the others. No normaliser is accepted, so that is the only
+    // difference.
     std::vector<AddedToken> first_round;
     std::vector<AddedToken> second_round;
 };

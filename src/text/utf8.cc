@@ -81,8 +81,8 @@ void drain_utf8(std::string& pending, std::string& out) {
     while (!rest.empty()) {
         const Utf8Step step = utf8_step(rest);
         if (step.kind == Utf8Step::Kind::kIncomplete) break;
-        out += step.kind == Utf8Step::Kind::kValid ? rest.substr(0, step.size)
-                                                   : kReplacementCharacter;
+        out +=
+            step.kind == Utf8Step::Kind::kValid ? rest.substr(0, step.size) : kReplacementCharacter;
         rest.remove_prefix(step.size);
     }
     pending.erase(0, pending.size() - rest.size());
