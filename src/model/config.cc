@@ -347,7 +347,6 @@ Json Config::to_json() const {
                  {"sliding_window", sliding_window},
                  {"compress_ratios", compress_ratios},
                  {"rope_theta", rope_theta},
-                 {"compress_rope_theta", compress_rope_theta},
                  {"max_position_embeddings", max_position_embeddings},
                  {"index_n_heads", index_n_heads},
                  {"index_head_dim", index_head_dim},
@@ -366,6 +365,7 @@ Json Config::to_json() const {
                  {"expert_dtype", expert_dtype == ExpertDType::kFp4 ? "fp4" : "fp8"},
                  {"bos_token_id", bos_token_id},
                  {"eos_token_id", eos_token_id}};
+    if (compress_rope_theta != 0) json["compress_rope_theta"] = compress_rope_theta;
     if (rope_scaling)
         json["rope_scaling"] = {
             {"beta_fast", rope_scaling->beta_fast},

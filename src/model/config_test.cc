@@ -159,6 +159,16 @@ TEST(Config, IndexerKeysMayBeAbsentWithoutCsaLayers) {
     EXPECT_EQ(config->attention_kind(4), AttentionKind::kHca);
 }
 
+TEST(Config, WindowOnlyWritesItselfBack) {
+    Json json = test::tiny_config();
+    json["compress_ratios"] = {0, 0, 0, 0, 0, 0};
+    json.erase("compress_rope_theta");
+    const auto config = Config::from_json(json);
+    ASSERT_TRUE(config) << config.error().message;
+    const auto again = Config::from_json(config->to_json());
+    ASSERT_TRUE(again) << again.error().message;
+}
+
 TEST(Config, AbsentExpertDTypeIsFp4UntilTheCheckpointSaysOtherwise) {
     Json json = test::tiny_config();
     json.erase("expert_dtype");
