@@ -14,14 +14,15 @@
 #ifndef BALEEN_KERNELS_TOPK_ONCE
 #define BALEEN_KERNELS_TOPK_ONCE
 namespace baleen {
+namespace {
 
-inline constexpr size_t kTopkUnroll = 4;
+constexpr size_t kTopkUnroll = 4;
 // The most scores one step admits, with vectors of at most 16.
-inline constexpr size_t kTopkStep = kTopkUnroll * 16;
+constexpr size_t kTopkStep = kTopkUnroll * 16;
 // Keys below every score's behind the last one: loops over the buffer take full vectors, in pairs.
-inline constexpr size_t kTopkPadding = 2 * 16;
-inline constexpr int32_t kKeyOfInfinity = 0x7F800000;
-inline constexpr int32_t kKeyOfMinusInfinity = -kKeyOfInfinity - 1;
+constexpr size_t kTopkPadding = 2 * 16;
+constexpr int32_t kKeyOfInfinity = 0x7F800000;
+constexpr int32_t kKeyOfMinusInfinity = -kKeyOfInfinity - 1;
 
 // Candidates of one call in the scratch's memory, which has room for a step and the padding more.
 struct TopkBuffer {
@@ -32,12 +33,14 @@ struct TopkBuffer {
     size_t size = 0;
 };
 
+}  // namespace
 }  // namespace baleen
 #endif
 
 HWY_BEFORE_NAMESPACE();
 namespace baleen {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using DF = hn::CappedTag<float, 16>;
@@ -45,13 +48,13 @@ using DI = hn::RebindToSigned<DF>;
 using VF = hn::Vec<DF>;
 using VI = hn::Vec<DI>;
 
-// An f32 as an integer of the same order: negative values have their magnitude bits flipped.
-// Its own inverse, but for NaN (to -infinity) and -0 (to +0).
+// f32 bits to an integer of the same order, and back: negative ones have their magnitude flipped.
 HWY_INLINE VI flip_negative(VI bits) {
     const DI di;
     const VI magnitude = hn::Set(di, 0x7FFFFFFF);
     return hn::Xor(bits, hn::And(hn::ShiftRight<31>(bits), magnitude));
 }
+// NaN counts as -infinity; adding zero makes a zero of -0.
 HWY_INLINE VI key_of(VF score) {
     const DF df;
     const VF number =
@@ -125,8 +128,8 @@ HWY_INLINE float compact(TopkBuffer& buffer) {
     for (size_t i = 0; i < old_size; i += hn::Lanes(di)) {
         const VI keys = hn::LoadU(di, buffer.keys + i);
         const auto takes_equal = hn::FirstN(di, equal_end - std::min(i, equal_end));
-        const VI limit = hn::IfThenElse(takes_equal, hn::Set(di, bound.key - 1),
-                                        hn::Set(di, bound.key));
+        const VI limit =
+            hn::IfThenElse(takes_equal, hn::Set(di, bound.key - 1), hn::Set(di, bound.key));
         append(keys, hn::LoadU(di, buffer.indices + i), hn::Gt(keys, limit), buffer);
     }
     DCHECK(buffer.size == buffer.k);
@@ -179,6 +182,7 @@ void SelectTopk(std::span<const float> scores, TopkBuffer& buffer) {
     if (buffer.size > buffer.k) compact(buffer);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace baleen
 HWY_AFTER_NAMESPACE();

@@ -45,8 +45,8 @@ class Topk : public testing::Test {
             hwy::SetSupportedTargetsForTest(target);
             std::vector<int32_t> got = {-1, -2, -3};
             select_topk(scores, k, scratch_, got);
-            ASSERT_EQ(got, expected) << hwy::TargetName(target) << " " << what << " k=" << k
-                                     << " n=" << scores.size();
+            ASSERT_EQ(got, expected)
+                << hwy::TargetName(target) << " " << what << " k=" << k << " n=" << scores.size();
         }
     }
 
@@ -60,7 +60,7 @@ std::vector<float> random_scores(size_t n, Rng& rng) {
     return scores;
 }
 
-const std::vector<size_t> kSizes = {0,  1,  2,  3,  7,   8,   15,  16,  17,   31,   32,   33,  63,
+const std::vector<size_t> kSizes = {0,  1,  2,  3,  7,   8,   15,  16,  17,  31,   32,   33,  63,
                                     64, 65, 66, 67, 127, 128, 129, 511, 512, 1000, 2048, 5000};
 
 TEST_F(Topk, EverySizeAndK) {
@@ -147,7 +147,7 @@ TEST_F(Topk, MostlyZero) {
 TEST_F(Topk, InfinitiesNaNsAndTheEndsOfTheRange) {
     const float max = std::numeric_limits<float>::max();
     const float least = std::numeric_limits<float>::denorm_min();
-    const std::vector<float> special = {kInf, -kInf, kNaN, -kNaN, max,   -max,
+    const std::vector<float> special = {kInf, -kInf, kNaN,  -kNaN,  max,  -max,
                                         0.0f, -0.0f, least, -least, 1.0f, -1.0f};
     for (size_t n : {20, 600, 3000, 20000})
         for (size_t k : {1, 7, 300, 512, 1024}) {
