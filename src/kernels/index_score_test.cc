@@ -48,7 +48,7 @@ float uniform(Rng& rng) {
 struct Problem {
     IndexShape shape;
     size_t num_keys = 0;
-    std::vector<uint8_t> values;        // two spare bytes (f32 keys: four) in front: misaligned
+    std::vector<uint8_t> values;        // a spare byte (f32 keys: four) in front: misaligned
     std::vector<uint8_t> scales;        // one spare byte in front
     std::vector<std::vector<float>> q;  // per query [num_heads, dim]
     std::vector<std::vector<float>> w;  // per query [num_heads]
@@ -134,7 +134,7 @@ struct Exact {
     double dot_terms = 0;  // sum of |w| * sum over dims of |q * k|
 };
 
-// Values and f64 scores of the decoded operands.
+// [query][key], from the decoded operands.
 std::vector<std::vector<Exact>> score_f64(const Problem& p) {
     const size_t dim = p.dim();
     const bool packed = p.shape.format.encoding == KvEncoding::kPacked;
@@ -256,10 +256,10 @@ const IndexShape kFlash = {.format = {.encoding = KvEncoding::kPacked, .dim = 12
 
 TEST(IndexScore, EveryVariantMatchesF64AndRefOnEveryShape) {
     Rng rng(1);
-    for (size_t heads : {1, 4, 8, 16, 17, 64})
-        for (size_t dim : {32, 64, 128})
+    for (size_t heads : std::vector<size_t>{1, 4, 8, 16, 17, 64})
+        for (size_t dim : std::vector<size_t>{32, 64, 128})
             for (const IndexShape& shape : shapes(heads, dim))
-                for (size_t keys : {1, 2, 3, 31, 32, 33}) {
+                for (size_t keys : std::vector<size_t>{1, 2, 3, 31, 32, 33}) {
                     const size_t queries = 1 + (keys + heads) % 4;
                     check_problem(random_problem(shape, keys, queries, rng),
                                   describe(shape, keys, queries));
@@ -284,7 +284,7 @@ TEST(IndexScore, ManyHeadsAndWideKeys) {
 
 TEST(IndexScore, F32KeysOfAnyDim) {
     Rng rng(3);
-    for (size_t dim : {1, 7, 31, 33, 100})
+    for (size_t dim : std::vector<size_t>{1, 7, 31, 33, 100})
         for (const IndexShape& shape : shapes(17, dim))
             if (shape.format.encoding == KvEncoding::kF32)
                 check_problem(random_problem(shape, 10, 2, rng), describe(shape, 10, 2));
@@ -303,14 +303,14 @@ std::vector<uint32_t> bits(const std::vector<float>& values) {
 
 TEST(IndexScore, BitsDoNotDependOnTheCall) {
     Rng rng(5);
-    for (size_t heads : {4, 17, 64, 130})
+    for (size_t heads : std::vector<size_t>{4, 17, 64, 130})
         for (const IndexShape& shape : shapes(heads, 128)) {
             const Problem p = random_problem(shape, 150, 4, rng);
             for (const Variant& variant : all_variants()) {
                 const std::vector<IndexQuery> queries = p.prepare(variant);
                 const Scores whole = score(variant, p, queries, 0, p.num_keys);
-                for (size_t begin : {0, 1, 2, 3, 5, 31, 100})
-                    for (size_t count : {1, 2, 3, 4, 7, 8, 9, 33}) {
+                for (size_t begin : std::vector<size_t>{0, 1, 2, 3, 5, 31, 100})
+                    for (size_t count : std::vector<size_t>{1, 2, 3, 4, 7, 8, 9, 33}) {
                         const Scores part = score(variant, p, queries, begin, count);
                         const Scores alone =
                             score(variant, p, std::span(queries).subspan(2, 1), begin, count);
@@ -441,7 +441,7 @@ TEST(IndexScore, NegativeWeights) {
 
 TEST(IndexScore, NaNScaleGivesNaNForItsKeyOnly) {
     Rng rng(11);
-    for (size_t heads : {8, 64}) {
+    for (size_t heads : std::vector<size_t>{8, 64}) {
         IndexShape shape = kFlash;
         shape.num_heads = heads;
         Problem p = random_problem(shape, 9, 2, rng);

@@ -65,7 +65,8 @@ const std::vector<size_t> kSizes = {0,  1,  2,  3,  7,   8,   15,  16,  17,  31,
 
 TEST_F(Topk, EverySizeAndK) {
     for (size_t n : kSizes)
-        for (size_t k : {0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 511, 512, 513, 1024, 5000})
+        for (size_t k :
+             std::vector<size_t>{0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 511, 512, 513, 1024, 5000})
             check(random_scores(n, rng_), k, "random");
 }
 
@@ -80,9 +81,9 @@ TEST_F(Topk, HugeKTakesAll) {
 }
 
 TEST_F(Topk, FewDistinctValuesTieByLowestIndex) {
-    for (size_t distinct : {1, 2, 3, 10, 300})
-        for (size_t n : {100, 1000, 5000, 20000})
-            for (size_t k : {1, 16, 100, 512, 1024}) {
+    for (size_t distinct : std::vector<size_t>{1, 2, 3, 10, 300})
+        for (size_t n : std::vector<size_t>{100, 1000, 5000, 20000})
+            for (size_t k : std::vector<size_t>{1, 16, 100, 512, 1024}) {
                 std::vector<float> scores(n);
                 for (float& score : scores)
                     score = static_cast<float>(rng_.next_below(distinct)) - 2.0f;
@@ -91,8 +92,8 @@ TEST_F(Topk, FewDistinctValuesTieByLowestIndex) {
 }
 
 TEST_F(Topk, Bf16Scores) {
-    for (size_t n : {2000, 16384, 100000})
-        for (size_t k : {512, 1024}) {
+    for (size_t n : std::vector<size_t>{2000, 16384, 100000})
+        for (size_t k : std::vector<size_t>{512, 1024}) {
             std::vector<float> scores = random_scores(n, rng_);
             for (float& score : scores) score = round_bf16(score * score * score);
             check(scores, k, "bf16");
@@ -100,7 +101,7 @@ TEST_F(Topk, Bf16Scores) {
 }
 
 TEST_F(Topk, SortedAndPeriodic) {
-    for (size_t n : {3000, 20000}) {
+    for (size_t n : std::vector<size_t>{3000, 20000}) {
         std::vector<float> scores = random_scores(n, rng_);
         std::sort(scores.begin(), scores.end());
         check(scores, 512, "ascending");
@@ -116,7 +117,7 @@ TEST_F(Topk, SortedAndPeriodic) {
 }
 
 TEST_F(Topk, AllNegative) {
-    for (size_t n : {700, 10000}) {
+    for (size_t n : std::vector<size_t>{700, 10000}) {
         std::vector<float> scores = random_scores(n, rng_);
         for (float& score : scores) score = -std::fabs(score) - 1e-3f;
         check(scores, 512, "negative");
@@ -124,7 +125,7 @@ TEST_F(Topk, AllNegative) {
 }
 
 TEST_F(Topk, ZerosOfBothSignsAreEqual) {
-    for (size_t n : {600, 4096, 10000}) {
+    for (size_t n : std::vector<size_t>{600, 4096, 10000}) {
         std::vector<float> scores(n);
         for (float& score : scores) score = rng_.next_below(2) == 0 ? 0.0f : -0.0f;
         check(scores, 512, "zeros");
@@ -136,7 +137,7 @@ TEST_F(Topk, ZerosOfBothSignsAreEqual) {
 
 // Relu leaves many keys at exactly zero: fewer than k above it, the rest a tie.
 TEST_F(Topk, MostlyZero) {
-    for (size_t positive : {0, 1, 100, 511, 512, 513, 2000}) {
+    for (size_t positive : std::vector<size_t>{0, 1, 100, 511, 512, 513, 2000}) {
         std::vector<float> scores(30000, 0.0f);
         for (size_t i = 0; i < positive; ++i)
             scores[rng_.next_below(scores.size())] = 1.0f + static_cast<float>(i);
@@ -149,8 +150,8 @@ TEST_F(Topk, InfinitiesNaNsAndTheEndsOfTheRange) {
     const float least = std::numeric_limits<float>::denorm_min();
     const std::vector<float> special = {kInf, -kInf, kNaN,  -kNaN,  max,  -max,
                                         0.0f, -0.0f, least, -least, 1.0f, -1.0f};
-    for (size_t n : {20, 600, 3000, 20000})
-        for (size_t k : {1, 7, 300, 512, 1024}) {
+    for (size_t n : std::vector<size_t>{20, 600, 3000, 20000})
+        for (size_t k : std::vector<size_t>{1, 7, 300, 512, 1024}) {
             std::vector<float> scores(n);
             for (float& score : scores) score = special[rng_.next_below(special.size())];
             check(scores, k, "special values");
@@ -183,8 +184,9 @@ TEST_F(Topk, DoesNotAllocateAgain) {
     const int32_t* keys = scratch_.keys.data();
     const int32_t* indices = scratch_.indices.data();
     const int32_t* chosen = out.data();
-    for (size_t n : {10, 600, 5000, 300000})
-        for (size_t k : {1, 100, 512}) select_topk(random_scores(n, rng_), k, scratch_, out);
+    for (size_t n : std::vector<size_t>{10, 600, 5000, 300000})
+        for (size_t k : std::vector<size_t>{1, 100, 512})
+            select_topk(random_scores(n, rng_), k, scratch_, out);
     EXPECT_EQ(scratch_.keys.data(), keys);
     EXPECT_EQ(scratch_.indices.data(), indices);
     EXPECT_EQ(out.data(), chosen);
