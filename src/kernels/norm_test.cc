@@ -105,23 +105,30 @@ TEST(Norm, AlignmentPlaceAndRoundingDoNotChangeBits) {
 }
 
 // The four roundings of spec 4.1, written out; the sum of bf16 squares is exact in f64.
+std::vector<float> head_norm_by_steps(const std::vector<float>& x) {
+    double sum = 0;
+    for (float v : x) sum += round_bf16(v * v);
+    const float mean = round_bf16(static_cast<float>(sum / static_cast<double>(x.size())));
+    const float rstd = round_bf16(1.0f / std::sqrt(round_bf16(mean + kEps)));
+    std::vector<float> out = x;
+    for (float& v : out) v = round_bf16(v * rstd);
+    return out;
+}
+
+// Also where eps is as large as the mean, so that the rounding of their sum shows.
 TEST(Norm, HeadNormFollowsBf16TensorArithmetic) {
     Rng rng(4);
     size_t differ_from_f32 = 0;
     for (const Variant& variant : all_variants())
-        for (size_t n : kLengths) {
-            const std::vector<float> x = rounded_to_bf16(filled(Fill::kUniform, n, rng));
-            double sum = 0;
-            for (float v : x) sum += round_bf16(v * v);
-            const float mean = round_bf16(static_cast<float>(sum / static_cast<double>(n)));
-            const float rstd = round_bf16(1.0f / std::sqrt(round_bf16(mean + kEps)));
-            std::vector<float> expected(n);
-            for (size_t i = 0; i < n; ++i) expected[i] = round_bf16(x[i] * rstd);
-            const std::vector<float> out = run_head_norm(variant, x, kEps, Rounding::kBf16, 0);
-            ASSERT_TRUE(same(out, expected)) << variant.name << " n " << n;
-            const std::vector<float> f32 = run_head_norm(variant, x, kEps, Rounding::kNone, 0);
-            differ_from_f32 += same(rounded_to_bf16(f32), out) ? 0u : 1u;
-        }
+        for (size_t n : kLengths)
+            for (float size : {1.0f, 0x1p-8f, 0x1p-9f, 0x1p-10f}) {
+                std::vector<float> x = filled(Fill::kUniform, n, rng);
+                for (float& v : x) v = round_bf16(v * size);
+                const std::vector<float> out = run_head_norm(variant, x, kEps, Rounding::kBf16, 0);
+                ASSERT_TRUE(same(out, head_norm_by_steps(x))) << variant.name << " n " << n;
+                const std::vector<float> f32 = run_head_norm(variant, x, kEps, Rounding::kNone, 0);
+                differ_from_f32 += same(rounded_to_bf16(f32), out) ? 0u : 1u;
+            }
     EXPECT_GT(differ_from_f32, 0u);
 }
 
