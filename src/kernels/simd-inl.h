@@ -76,7 +76,8 @@ HWY_INLINE hn::Vec<D> exp_lanes(D d, hn::Vec<D> x) {
     p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
     p = hn::Add(hn::MulAdd(hn::Mul(r, r), p, r), hn::Set(d, 1.0f));
     // 2^n in two factors, each a normal number: n reaches -150 and 128.
-    const auto exponent = hn::ConvertTo(di, n);
+    // p carries a NaN on; converting one to an integer is undefined on the scalar target.
+    const auto exponent = hn::ConvertTo(di, hn::IfThenElseZero(hn::Eq(n, n), n));
     const auto half = hn::ShiftRight<1>(exponent);
     const auto bias = hn::Set(di, 127);
     const auto factor1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
