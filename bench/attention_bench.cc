@@ -2,13 +2,15 @@
 // 4 FLOP per head, dimension and row (two products); softmax and decoding are not counted.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "base/rng.h"
-#include "dpbf16_peak.h"
 #include "kernels/attention.h"
-#include "kernels/cpu_features.h"
+#include "kernels/machine_probe.h"
 #include "quant/quant.h"
 
 namespace baleen {
@@ -44,11 +46,32 @@ class Pool {
     size_t num_rows_ = 0;
 };
 
-const Pool& pool(Placement placement, size_t num_rows) {
+const Pool& pool(Placement placement) {
     static const Pool cold(kColdRows);
     static const Pool warm(1024);
-    (void)num_rows;
     return placement == Placement::kCold ? cold : warm;
+}
+
+// FLOP/s of one thread that only multiplies and adds, best of several runs of some milliseconds.
+double measure_peak(const DotLoop& loop) {
+    constexpr int64_t kIterations = 1'000'000;
+    double best = 0;
+    for (int run = 0; run < 20; ++run) {
+        const auto begin = std::chrono::steady_clock::now();
+        benchmark::DoNotOptimize(loop.run(1.0f, kIterations));
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        best = std::max(
+            best, static_cast<double>(loop.flops_per_iteration * kIterations) / seconds.count());
+    }
+    return best;
+}
+
+// Of the instructions that the implementation is made of: vdpbf16ps, or f32 multiply-adds.
+double peak(Impl impl) {
+    static const double f32 = measure_peak(f32_dot_loop());
+    if (impl != Impl::kAvx512) return f32;
+    static const double bf16 = measure_peak(avx512_bf16_dot_loop());
+    return bf16;
 }
 
 void bench_attend(benchmark::State& state, Impl impl, Placement placement) {
@@ -57,7 +80,7 @@ void bench_attend(benchmark::State& state, Impl impl, Placement placement) {
     Rng rng(2);
     std::vector<std::vector<const uint8_t*>> picks;
     for (size_t i = 0; i < (placement == Placement::kCold ? 256 : 1); ++i)
-        picks.push_back(pool(placement, num_rows).pick(num_rows, rng));
+        picks.push_back(pool(placement).pick(num_rows, rng));
     std::vector<float> q(num_heads * kFormat.dim());
     for (float& value : q) value = round_bf16(static_cast<float>(rng.next_double() * 2 - 1));
     const std::vector<float> sink(num_heads, 0.5f);
@@ -79,10 +102,7 @@ void bench_attend(benchmark::State& state, Impl impl, Placement placement) {
     const double flops =
         4.0 * static_cast<double>(num_heads * kFormat.dim() * num_rows * state.iterations());
     state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
-    if (impl == Impl::kAvx512) {
-        static const double peak = measure_dpbf16_peak();
-        state.counters["of_peak"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsRate);
-    }
+    state.counters["of_peak"] = benchmark::Counter(flops / peak(impl), benchmark::Counter::kIsRate);
 }
 
 void register_all() {

@@ -193,9 +193,10 @@ void score_block(const AttentionArgs& args, const Workspace& w, size_t n, size_t
         }
 }
 
-// Highway's Exp gives 0 for NaN; a NaN must stay visible.
+// Highway's Exp takes no NaN and would hide it; it must stay visible.
 HWY_INLINE VF exp_lanes(VF x) {
-    return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(DF(), x));
+    const auto is_nan = hn::IsNaN(x);
+    return hn::IfThenElse(is_nan, x, hn::Exp(DF(), hn::IfThenZeroElse(is_nan, x)));
 }
 
 // One block of the online softmax: scores become probabilities.

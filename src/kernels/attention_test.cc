@@ -228,21 +228,16 @@ std::string describe(const KvRowFormat& format, size_t heads, size_t rows) {
 TEST(Attention, EveryVariantMatchesF64AndRefOnEveryShape) {
     Rng rng(1);
     for (const KvRowFormat& format : formats())
-        for (size_t heads : {1, 4, 8, 16, 17, 64})
-            for (size_t rows : {1, 2, 63, 64, 65, 127, 128, 129}) {
-                if (format.dim() == 512 && heads == 64 && rows > 65 && rows < 129) continue;
+        for (const size_t heads : std::vector<size_t>{1, 4, 8, 16, 17, 64})
+            for (const size_t rows : std::vector<size_t>{1, 2, 63, 64, 65, 127, 128, 129, 640})
                 check_problem(random_problem(format, heads, rows, rng),
                               describe(format, heads, rows));
-            }
 }
 
 TEST(Attention, EveryVariantMatchesF64AndRefOnManyRows) {
     Rng rng(2);
-    const KvRowFormat packed = formats()[0];
-    const KvRowFormat f32 = formats()[1];
-    check_problem(random_problem(packed, 64, 640, rng), describe(packed, 64, 640));
-    check_problem(random_problem(f32, 17, 640, rng), describe(f32, 17, 640));
-    check_problem(random_problem(packed, 4, 8320, rng), describe(packed, 4, 8320));
+    for (const KvRowFormat& format : {formats()[0], formats()[1]})
+        check_problem(random_problem(format, 4, 8320, rng), describe(format, 4, 8320));
 }
 
 TEST(Attention, HeadBitsDoNotDependOnNeighboursOrScratch) {
@@ -342,7 +337,7 @@ TEST(Attention, SinkCountsOnlyInTheDenominator) {
 
 TEST(Attention, EqualScoresGiveTheMean) {
     Rng rng(7);
-    for (size_t rows : {1, 63, 129}) {
+    for (const size_t rows : std::vector<size_t>{1, 63, 129}) {
         Problem p = random_problem(formats()[0], 17, rows, rng);
         std::fill(p.q.begin(), p.q.end(), 0.0f);
         check_problem(p, "q=0 rows=" + std::to_string(rows));
@@ -352,7 +347,7 @@ TEST(Attention, EqualScoresGiveTheMean) {
 // Scores of +-1e20: the row that is q's own direction takes all, wherever it stands.
 TEST(Attention, HugeScoresPickOneRow) {
     Rng rng(8);
-    for (size_t winner : {0, 1, 63, 64, 127, 128, 192}) {
+    for (const size_t winner : std::vector<size_t>{0, 1, 63, 64, 127, 128, 192}) {
         Problem p = random_problem(formats()[0], 17, 193, rng);
         std::vector<std::vector<float>> values;
         for (size_t j = 0; j < p.rows.size(); ++j) {

@@ -1,12 +1,15 @@
 // Manifold-constrained hyper-connections (spec 3.3 to 3.5): n residual streams of width D.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "kernels/impl.h"
 
 namespace baleen {
+
+inline constexpr size_t kHcStreamsMax = 16;  // V4 has 4; hc_update keeps a column on the stack
 
 // What one site does with the streams of one token; n = hc_mult.
 struct HcSplitArgs {

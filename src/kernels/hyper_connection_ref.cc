@@ -9,9 +9,9 @@
 namespace baleen {
 namespace {
 
-constexpr size_t kStreamsMax = 16;
-
-float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+float sigmoid(float x) {
+    return 1.0f / (1.0f + std::exp(-x));
+}
 
 void normalise_rows(std::span<float> comb, size_t n, float eps) {
     for (size_t j = 0; j < n; ++j) {
@@ -81,12 +81,12 @@ void hc_collapse(Impl impl, std::span<const float> streams, std::span<const floa
 void hc_update(Impl impl, std::span<const float> y, std::span<const float> post,
                std::span<const float> comb, Rounding rounding, std::span<float> streams) {
     const size_t n = post.size();
-    CHECK_LE(n, kStreamsMax);
+    CHECK_LE(n, kHcStreamsMax);
     CHECK_EQ(streams.size(), n * y.size());
     CHECK_EQ(comb.size(), n * n);
     if (impl != Impl::kRef) return hc_update_simd(y, post, comb, rounding, streams);
     for (size_t d = 0; d < y.size(); ++d) {
-        float mixed[kStreamsMax];
+        float mixed[kHcStreamsMax];
         for (size_t k = 0; k < n; ++k) {
             mixed[k] = post[k] * y[d];
             for (size_t j = 0; j < n; ++j) mixed[k] += comb[j * n + k] * streams[j * y.size() + d];

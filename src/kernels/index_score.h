@@ -27,7 +27,7 @@ struct IndexQuery {
     std::vector<uint8_t> layout;  // implementation's own arrangement, filled by prepare()
 };
 
-// A run of consecutive keys in memory.
+// A run of consecutive keys in memory, at any address (f32 keys: a multiple of 4).
 struct IndexKeyBlock {
     const uint8_t* values = nullptr;  // [count] x format.value_bytes()
     const uint8_t* scales = nullptr;  // [count] x format.scale_bytes(); null for f32 keys
@@ -51,11 +51,16 @@ void score_index_keys(Impl impl, const IndexShape& shape, std::span<const IndexQ
 
 void score_index_keys_ref(const IndexShape& shape, std::span<const IndexQuery> queries,
                           const IndexKeyBlock& keys, std::span<float* const> scores);
+// Needs query.layout from pack_index_query_simd.
 void score_index_keys_simd(const IndexShape& shape, std::span<const IndexQuery> queries,
                            const IndexKeyBlock& keys, std::span<float* const> scores);
-// VNNI. Packed keys only (else simd). Needs query.layout from pack_index_query_avx512.
+// VNNI. Packed keys only (else simd). Needs query.layout from pack_index_query_avx512. Subnormal
+// dot products and products with w count as zero, as its bf16 instructions flush them.
 void score_index_keys_avx512(const IndexShape& shape, std::span<const IndexQuery> queries,
                              const IndexKeyBlock& keys, std::span<float* const> scores);
+
+// Fill query.layout from the other members; prepare_index_query calls them.
+void pack_index_query_simd(const IndexShape& shape, IndexQuery& query);
 void pack_index_query_avx512(const IndexShape& shape, IndexQuery& query);
 
 }  // namespace baleen

@@ -17,8 +17,8 @@ float packed_dot(const IndexShape& shape, const IndexQuery& query, size_t head,
         for (size_t i = block * kFp4Block; i < (block + 1) * kFp4Block; ++i)
             partial += query.values2[head * dim + i] *
                        static_cast<int32_t>(2 * kE2m1Values[e2m1_unpack(values, i)]);
-        const float scale = query.scales[head * (dim / kFp4Block) + block] *
-                            f32_from_ue8m0(scales[block]) * 0.25f;
+        const float scale =
+            query.scales[head * (dim / kFp4Block) + block] * f32_from_ue8m0(scales[block]) * 0.25f;
         dot += static_cast<float>(partial) * scale;
     }
     return dot;
@@ -50,18 +50,7 @@ float score_one(const IndexShape& shape, const IndexQuery& query, const IndexKey
     return shape.rounding == Rounding::kBf16 ? round_bf16(sum) : sum;
 }
 
-}  // namespace
-
-void prepare_index_query(Impl impl, const IndexShape& shape, std::span<const float> q,
-                         std::span<const float> w, IndexQuery& query) {
-    const size_t dim = shape.format.dim;
-    CHECK_EQ(q.size(), shape.num_heads * dim);
-    CHECK_EQ(w.size(), shape.num_heads);
-    query.weights.assign(w.begin(), w.end());
-    if (shape.format.encoding == KvEncoding::kF32) {
-        query.values.assign(q.begin(), q.end());
-        return;
-    }
+void quantize_query(std::span<const float> q, IndexQuery& query) {
     query.values2.resize(q.size());
     query.scales.resize(q.size() / kFp4Block);
     for (size_t block = 0; block < q.size() / kFp4Block; ++block) {
@@ -73,6 +62,21 @@ void prepare_index_query(Impl impl, const IndexShape& shape, std::span<const flo
             query.values2[block * kFp4Block + i] =
                 static_cast<int8_t>(2 * kE2m1Values[e2m1_unpack(packed, i)]);
     }
+}
+
+}  // namespace
+
+void prepare_index_query(Impl impl, const IndexShape& shape, std::span<const float> q,
+                         std::span<const float> w, IndexQuery& query) {
+    const size_t dim = shape.format.dim;
+    CHECK_EQ(q.size(), shape.num_heads * dim);
+    CHECK_EQ(w.size(), shape.num_heads);
+    query.weights.assign(w.begin(), w.end());
+    if (shape.format.encoding == KvEncoding::kF32)
+        query.values.assign(q.begin(), q.end());
+    else
+        quantize_query(q, query);
+    if (impl == Impl::kSimd) pack_index_query_simd(shape, query);
     if (impl == Impl::kAvx512) pack_index_query_avx512(shape, query);
 }
 

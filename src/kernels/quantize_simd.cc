@@ -7,28 +7,15 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/simd-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace baleen {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
 using DF = hn::ScalableTag<float>;
 using DU = hn::RebindToUnsigned<DF>;
 using DB = hn::Rebind<uint16_t, DF>;
 using VF = hn::Vec<DF>;
-
-// f32 lanes to bf16 with ties to even; NaN quieted, as bf16_from_f32.
-HWY_INLINE hn::Vec<DB> to_bf16(VF value) {
-    const DF df;
-    const DU du;
-    const auto bits = hn::BitCast(du, value);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
-    const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40u));
-    const auto is_nan = hn::RebindMask(du, hn::Ne(value, value));
-    (void)df;
-    return hn::TruncateTo(DB(), hn::IfThenElse(is_nan, quiet, rounded));
-}
 
 // Nearest e4m3 value, ties to even, of |value| <= 448, as f32.
 HWY_INLINE VF nearest_e4m3(VF value) {
@@ -36,8 +23,8 @@ HWY_INLINE VF nearest_e4m3(VF value) {
     const DU du;
     const auto bits = hn::BitCast(du, value);
     const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1u));
-    const auto rounded = hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFFu))),
-                                 hn::Set(du, 0xFFF00000u));
+    const auto rounded =
+        hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFFu))), hn::Set(du, 0xFFF00000u));
     // Below 2^-6 the spacing is 2^-9: adding 1.5 * 2^14 leaves exactly those bits.
     const auto magic = hn::Set(df, 0x1.8p14f);
     const auto small = hn::CopySign(hn::Sub(hn::Add(value, magic), magic), value);
@@ -90,8 +77,7 @@ void QuantizeFp8(const float* x, size_t n, float* out) {
         const size_t count = std::min(kFp8ActivationBlock, n - begin);
         HWY_ALIGN float block[kFp8ActivationBlock];
         if (all_finite(x + begin, count)) {
-            quantize_block(x + begin, count,
-                           [&](size_t i, VF v) { hn::Store(v, df, block + i); });
+            quantize_block(x + begin, count, [&](size_t i, VF v) { hn::Store(v, df, block + i); });
         } else {
             std::copy(x + begin, x + begin + count, block);
             fp8_roundtrip({block, count}, kFp8ActivationBlock);
@@ -101,12 +87,13 @@ void QuantizeFp8(const float* x, size_t n, float* out) {
 }
 
 void QuantizeFp8ToBf16(const float* x, size_t n, Bf16* out) {
+    const DF df;
     for (size_t begin = 0; begin < n; begin += kFp8ActivationBlock) {
         const size_t count = std::min(kFp8ActivationBlock, n - begin);
         HWY_ALIGN Bf16 block[kFp8ActivationBlock];
         if (all_finite(x + begin, count)) {
             quantize_block(x + begin, count,
-                           [&](size_t i, VF v) { hn::StoreU(to_bf16(v), DB(), block + i); });
+                           [&](size_t i, VF v) { hn::StoreU(to_bf16(df, v), DB(), block + i); });
         } else {
             float slow[kFp8ActivationBlock];
             std::copy(x + begin, x + begin + count, slow);
@@ -121,7 +108,7 @@ void RoundToBf16(const float* x, size_t n, Bf16* out) {
     const DF df;
     const size_t lanes = hn::Lanes(df);
     size_t i = 0;
-    for (; i + lanes <= n; i += lanes) hn::StoreU(to_bf16(hn::LoadU(df, x + i)), DB(), out + i);
+    for (; i + lanes <= n; i += lanes) hn::StoreU(to_bf16(df, hn::LoadU(df, x + i)), DB(), out + i);
     for (; i < n; ++i) out[i] = bf16_from_f32(x[i]);
 }
 

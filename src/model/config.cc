@@ -316,6 +316,72 @@ Result<Config> Config::from_json(const Json& json) {
     return config;
 }
 
+Json Config::to_json() const {
+    Json json = {{"architectures", {"DeepseekV4ForCausalLM"}},
+                 {"model_type", "deepseek_v4"},
+                 {"torch_dtype", "bfloat16"},
+                 {"attention_bias", false},
+                 {"tie_word_embeddings", false},
+                 {"hidden_act", "silu"},
+                 {"num_key_value_heads", 1},
+                 {"n_shared_experts", 1},
+                 {"norm_topk_prob", true},
+                 {"scoring_func", "sqrtsoftplus"},
+                 {"topk_method", "noaux_tc"},
+                 {"quantization_config",
+                  {{"activation_scheme", "dynamic"},
+                   {"fmt", "e4m3"},
+                   {"quant_method", "fp8"},
+                   {"scale_fmt", "ue8m0"},
+                   {"weight_block_size", {128, 128}}}},
+                 {"vocab_size", vocab_size},
+                 {"hidden_size", hidden_size},
+                 {"num_hidden_layers", num_hidden_layers},
+                 {"num_hash_layers", num_hash_layers},
+                 {"num_attention_heads", num_attention_heads},
+                 {"head_dim", head_dim},
+                 {"qk_rope_head_dim", qk_rope_head_dim},
+                 {"q_lora_rank", q_lora_rank},
+                 {"o_groups", o_groups},
+                 {"o_lora_rank", o_lora_rank},
+                 {"sliding_window", sliding_window},
+                 {"compress_ratios", compress_ratios},
+                 {"rope_theta", rope_theta},
+                 {"max_position_embeddings", max_position_embeddings},
+                 {"index_n_heads", index_n_heads},
+                 {"index_head_dim", index_head_dim},
+                 {"index_topk", index_topk},
+                 {"n_routed_experts", n_routed_experts},
+                 {"num_experts_per_tok", num_experts_per_tok},
+                 {"moe_intermediate_size", moe_intermediate_size},
+                 {"routed_scaling_factor", routed_scaling_factor},
+                 {"swiglu_limit", swiglu_limit},
+                 {"hc_mult", hc_mult},
+                 {"hc_sinkhorn_iters", hc_sinkhorn_iters},
+                 {"hc_eps", hc_eps},
+                 {"rms_norm_eps", rms_norm_eps},
+                 // What the official files say even where DSpark has more stages (spec 13.1).
+                 {"num_nextn_predict_layers", num_mtp_stages() > 0 ? 1 : 0},
+                 {"expert_dtype", expert_dtype == ExpertDType::kFp4 ? "fp4" : "fp8"},
+                 {"bos_token_id", bos_token_id},
+                 {"eos_token_id", eos_token_id}};
+    if (compress_rope_theta != 0) json["compress_rope_theta"] = compress_rope_theta;
+    if (rope_scaling)
+        json["rope_scaling"] = {
+            {"beta_fast", rope_scaling->beta_fast},
+            {"beta_slow", rope_scaling->beta_slow},
+            {"factor", rope_scaling->factor},
+            {"original_max_position_embeddings", rope_scaling->original_max_position_embeddings},
+            {"type", "yarn"}};
+    if (dspark) {
+        json["dspark_block_size"] = dspark->block_size;
+        json["dspark_noise_token_id"] = dspark->noise_token_id;
+        json["dspark_target_layer_ids"] = dspark->target_layer_ids;
+        json["dspark_markov_rank"] = dspark->markov_rank;
+    }
+    return json;
+}
+
 Result<Config> Config::load(const std::string& path) {
     const std::string text = TRY(read_file(path, kConfigBytesMax));
     auto json = parse_json(text);

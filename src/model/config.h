@@ -84,6 +84,10 @@ struct Config {
     // Reads and checks a config.json file of at most kConfigBytesMax bytes.
     static Result<Config> load(const std::string& path);
 
+    // The config.json of this, with the keys that are the same in all of the family. REQUIRES: a
+    // checked Config.
+    Json to_json() const;
+
     // Stages after the main layers: 1 for the original releases, 3 with DSpark, 0 without MTP.
     int64_t num_mtp_stages() const {
         return static_cast<int64_t>(compress_ratios.size()) - num_hidden_layers;

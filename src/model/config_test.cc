@@ -31,6 +31,20 @@ TEST(Config, ReadsTheOfficialFiles) {
     EXPECT_EQ(pro->routed_scaling_factor, 2.5);
 }
 
+// Everything to_json writes stands in the official file with the same value.
+TEST(Config, ToJsonIsTheOfficialFile) {
+    for (const char* file : {"config-v4-flash.json", "config-v4-pro.json"}) {
+        const Json official = test::official_config(file);
+        const auto config = Config::from_json(official);
+        ASSERT_TRUE(config);
+        const Json written = config->to_json();
+        for (const auto& [key, value] : written.items()) EXPECT_EQ(official[key], value) << key;
+        const auto again = Config::from_json(written);
+        ASSERT_TRUE(again) << again.error().message;
+        EXPECT_EQ(again->to_json(), written);
+    }
+}
+
 // One change to the tiny config, and a piece of the message it must lead to.
 struct Rule {
     const char* name;
@@ -145,6 +159,16 @@ TEST(Config, IndexerKeysMayBeAbsentWithoutCsaLayers) {
     EXPECT_EQ(config->attention_kind(4), AttentionKind::kHca);
 }
 
+TEST(Config, WindowOnlyWritesItselfBack) {
+    Json json = test::tiny_config();
+    json["compress_ratios"] = {0, 0, 0, 0, 0, 0};
+    json.erase("compress_rope_theta");
+    const auto config = Config::from_json(json);
+    ASSERT_TRUE(config) << config.error().message;
+    const auto again = Config::from_json(config->to_json());
+    ASSERT_TRUE(again) << again.error().message;
+}
+
 TEST(Config, AbsentExpertDTypeIsFp4UntilTheCheckpointSaysOtherwise) {
     Json json = test::tiny_config();
     json.erase("expert_dtype");
@@ -167,23 +191,17 @@ TEST(Config, OptionalKeys) {
     EXPECT_EQ(config->num_mtp_stages(), 0);
 }
 
-Json dspark_config() {
-    Json json = test::tiny_config();
-    json["compress_ratios"].push_back(0);
-    json["compress_ratios"].push_back(0);
-    json["dspark_block_size"] = 5;
-    json["dspark_noise_token_id"] = 300;
-    json["dspark_target_layer_ids"] = {3, 4, 5};
-    json["dspark_markov_rank"] = 32;
-    return json;
-}
-
 TEST(Config, DSparkKeys) {
-    const auto config = Config::from_json(dspark_config());
+    const auto config = Config::from_json(test::tiny_dspark_config());
     ASSERT_TRUE(config) << config.error().message;
     ASSERT_TRUE(config->dspark);
     EXPECT_EQ(config->num_mtp_stages(), 3);
     EXPECT_EQ(config->dspark->target_layer_ids, (std::vector<int64_t>{3, 4, 5}));
+    const Json written = config->to_json();
+    const auto again = Config::from_json(written);
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(again->to_json(), written);
+    EXPECT_EQ(written["dspark_markov_rank"], 32);
     const Rule rules[] = {
         {"order", set("dspark_target_layer_ids", std::vector<int>{4, 3}), "ascending"},
         {"range", set("dspark_target_layer_ids", std::vector<int>{6}), "target_layer_ids[0] is 6"},
@@ -193,7 +211,7 @@ TEST(Config, DSparkKeys) {
         {"no stage", [](Json& j) { j["compress_ratios"] = {0, 0, 4, 128, 4, 128}; }, "has 0 entries"},
     };
     for (const Rule& rule : rules) {
-        Json json = dspark_config();
+        Json json = test::tiny_dspark_config();
         rule.change(json);
         const auto bad = Config::from_json(json);
         ASSERT_FALSE(bad) << rule.name;

@@ -8,28 +8,18 @@
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "model/forward.h"
+#include "model/kv_spec.h"
 
 namespace baleen {
-
-KvSpec kv_spec(const Config& config, Numerics numerics) {
-    const KvEncoding encoding =
-        numerics == Numerics::kOfficial ? KvEncoding::kPacked : KvEncoding::kF32;
-    const bool has_indexer =
-        std::ranges::find(config.compress_ratios, 4) != config.compress_ratios.end();
-    return {.compress_ratios = config.compress_ratios,
-            .sliding_window = config.sliding_window,
-            .row = {.encoding = encoding,
-                    .nope_dim = static_cast<size_t>(config.nope_head_dim()),
-                    .rope_dim = static_cast<size_t>(config.qk_rope_head_dim)},
-            .index_key = {.encoding = encoding,
-                          .dim = has_indexer ? static_cast<size_t>(config.index_head_dim) : 0}};
-}
 
 Model::Model(std::shared_ptr<const Weights> weights, ThreadPool& pool, const ModelOptions& options)
     : weights_(std::move(weights)),
       pool_(pool),
       options_(options),
-      kv_layout_(std::make_shared<KvLayout>(kv_spec(weights_->config, options.numerics))) {
+      kv_layout_(std::make_shared<KvLayout>(
+          kv_spec(weights_->config, options.numerics == Numerics::kOfficial
+                                        ? KvEncoding::kPacked
+                                        : KvEncoding::kF32))) {
     const Config& c = config();
     frequencies_window_ = rope_frequencies(c.qk_rope_head_dim, c.rope_theta, nullptr);
     if (c.rope_scaling) {

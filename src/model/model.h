@@ -103,7 +103,4 @@ class Model {
     friend class Forward;
 };
 
-// The KV layout of a config: packed under kOfficial, f32 under kExact.
-KvSpec kv_spec(const Config& config, Numerics numerics);
-
 }  // namespace baleen

@@ -24,8 +24,8 @@ struct SynthOptions {
     uint64_t shard_bytes_max = 4'000'000'000;  // a single larger tensor gets a shard of its own
     // kRefuse: the directory must be empty. kReplace: its *.safetensors and index go first.
     Overwrite overwrite = Overwrite::kRefuse;
-    std::optional<Json> tokenizer;  // written as tokenizer.json
-    std::function<void(uint64_t bytes_done, uint64_t bytes_total)> progress;  // from this thread
+    std::optional<Json> tokenizer{};  // written as tokenizer.json
+    std::function<void(uint64_t bytes_done, uint64_t bytes_total)> progress{};  // from this thread
 };
 
 struct SynthSummary {

@@ -6,41 +6,10 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "model/presets.h"
 
 namespace baleen {
 namespace {
-
-// The architecture of V4-Flash (spec 1.1) up to its schedule, which preset_config() adds (spec 1.2).
-constexpr std::string_view kFlashJson = R"json({
- "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4",
- "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 1,
- "expert_dtype": "fp4", "hc_eps": 1e-06, "hc_mult": 4, "hc_sinkhorn_iters": 20,
- "head_dim": 512, "hidden_act": "silu", "hidden_size": 4096,
- "index_head_dim": 128, "index_n_heads": 64, "index_topk": 512,
- "max_position_embeddings": 1048576, "moe_intermediate_size": 2048,
- "n_routed_experts": 256, "n_shared_experts": 1, "norm_topk_prob": true,
- "num_attention_heads": 64, "num_experts_per_tok": 6, "num_hidden_layers": 43,
- "num_hash_layers": 3, "num_key_value_heads": 1, "num_nextn_predict_layers": 1,
- "o_groups": 8, "o_lora_rank": 1024, "q_lora_rank": 1024, "qk_rope_head_dim": 64,
- "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
-                         "scale_fmt": "ue8m0", "weight_block_size": [128, 128]},
- "rms_norm_eps": 1e-06,
- "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 16,
-                  "original_max_position_embeddings": 65536, "type": "yarn"},
- "rope_theta": 10000, "compress_rope_theta": 160000, "routed_scaling_factor": 1.5,
- "scoring_func": "sqrtsoftplus", "sliding_window": 128, "swiglu_limit": 10.0,
- "tie_word_embeddings": false, "topk_method": "noaux_tc", "torch_dtype": "bfloat16",
- "vocab_size": 129280
-})json";
-
-// What the tiny preset changes of it: every layer kind, as little as the formats allow.
-constexpr std::string_view kTinyJson = R"json({
- "hidden_size": 256, "num_hidden_layers": 6, "num_hash_layers": 2, "num_attention_heads": 4,
- "head_dim": 128, "q_lora_rank": 128, "o_groups": 2, "o_lora_rank": 64,
- "index_n_heads": 4, "index_head_dim": 64, "index_topk": 16,
- "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
- "vocab_size": 512, "compress_ratios": [0, 0, 4, 128, 4, 128, 0]
-})json";
 
 // The sections of the official tokenizer.json that decide how text is cut (shared by all releases).
 constexpr std::string_view kTokenizerSectionsJson = R"json({
@@ -108,20 +77,26 @@ Json added_token(int64_t id, std::string_view content, bool special) {
 }  // namespace
 
 Json preset_config(SynthPreset preset) {
-    Json config = parse_constant(kFlashJson);
-    if (preset == SynthPreset::kTiny) {
-        config.update(parse_constant(kTinyJson));
-        return config;
-    }
-    Json ratios = {0, 0};
-    for (int i = 0; i < 20; ++i) {
-        ratios.push_back(4);
-        ratios.push_back(128);
-    }
-    ratios.push_back(4);
-    ratios.push_back(0);  // the MTP block
-    config["compress_ratios"] = std::move(ratios);
-    return config;
+    Config config = flash_config();
+    if (preset == SynthPreset::kFlash) return config.to_json();
+    // Every layer kind, as little of it as the formats allow.
+    config.vocab_size = 512;
+    config.hidden_size = 256;
+    config.num_hidden_layers = 6;
+    config.num_hash_layers = 2;
+    config.num_attention_heads = 4;
+    config.head_dim = 128;
+    config.q_lora_rank = 128;
+    config.o_groups = 2;
+    config.o_lora_rank = 64;
+    config.compress_ratios = {0, 0, 4, 128, 4, 128, 0};
+    config.index_n_heads = 4;
+    config.index_head_dim = 64;
+    config.index_topk = 16;
+    config.n_routed_experts = 8;
+    config.num_experts_per_tok = 2;
+    config.moe_intermediate_size = 128;
+    return config.to_json();
 }
 
 Result<Json> with_overrides(Json config, const ConfigOverrides& overrides) {

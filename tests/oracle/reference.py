@@ -124,11 +124,15 @@ class Layer:
 
 
 def inverse_frequencies(config: dict, ratio: int) -> np.ndarray:
-    """Section 4.3: plain for ratio 0, YaRN on the compressed base otherwise. fp32 [rd/2]."""
+    """Section 4.3: plain for ratio 0, YaRN on the compressed base otherwise. fp32 [rd/2].
+
+    base^(2i/rd) is rounded to fp32 once, then inverted in fp32: the bits that torch computes. One
+    ulp of a frequency is one ulp of the angle, so it grows with the position (see README).
+    """
     rd = config["qk_rope_head_dim"]
     base = config["compress_rope_theta"] if ratio else config["rope_theta"]
-    exponent = np.arange(0, rd, 2, dtype=np.float32) / np.float32(rd)
-    freq = np.float32(1) / np.float32(base) ** exponent
+    power = (np.float64(base) ** (np.arange(0, rd, 2) / rd)).astype(np.float32)
+    freq = np.float32(1) / power
     yarn = config["rope_scaling"]
     if ratio == 0 or not yarn:
         return freq
