@@ -9,34 +9,44 @@
 
 namespace baleen::cli {
 
-Progress::Progress(std::string what)
-    : what_(std::move(what)), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::string what, Unit unit)
+    : what_(std::move(what)), unit_(unit), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
     if (line_open_) fmt::print(stderr, "\n");
 }
 
-void Progress::update(uint64_t bytes_done, uint64_t bytes_total) {
-    if (bytes_total == 0) return;
-    const std::string text =
-        fmt::format("{}: {} of {}", what_, bytes_text(bytes_done), bytes_text(bytes_total));
+void Progress::update(uint64_t done, uint64_t total) {
+    if (total == 0) return;
+    const auto now = std::chrono::steady_clock::now();
     if (!is_terminal_) {
-        const uint64_t tenths = bytes_done / (bytes_total / 10 + 1);
+        const uint64_t tenths = done / (total / 10 + 1);
         if (tenths <= tenths_shown_) return;
+        if (unit_ != Unit::kBytes && now - last_drawn_ < std::chrono::seconds(10)) return;
         tenths_shown_ = tenths;
-        fmt::print(stderr, "{}\n", text);
+        last_drawn_ = now;
+        fmt::print(stderr, "{}\n", text(done, total));
         return;
     }
-    const auto now = std::chrono::steady_clock::now();
-    if (bytes_done < bytes_total && now - last_drawn_ < std::chrono::milliseconds(100)) return;
+    const bool first_or_last = !line_open_ || done == total;
+    if (!first_or_last && now - last_drawn_ < std::chrono::milliseconds(100)) return;
     last_drawn_ = now;
     line_open_ = true;
     constexpr size_t kWidth = 30;
-    const auto filled = static_cast<size_t>(static_cast<double>(bytes_done) /
-                                            static_cast<double>(bytes_total) * kWidth);
+    const auto filled =
+        static_cast<size_t>(static_cast<double>(done) / static_cast<double>(total) * kWidth);
     fmt::print(stderr, "\r[{}{}] {}\033[K", std::string(filled, '#'),
-               std::string(kWidth - filled, ' '), text);
+               std::string(kWidth - filled, ' '), text(done, total));
     std::fflush(stderr);
+}
+
+std::string Progress::text(uint64_t done, uint64_t total) const {
+    if (unit_ == Unit::kBytes)
+        return fmt::format("{}: {} of {}", what_, bytes_text(done), bytes_text(total));
+    if (unit_ == Unit::kSteps) return fmt::format("{}: {} of {}", what_, done, total);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - created_;
+    return fmt::format("{}: {} of {} tokens, {:.1f} tok/s", what_, done, total,
+                       static_cast<double>(done) / elapsed.count());
 }
 
 std::string bytes_text(uint64_t bytes) {

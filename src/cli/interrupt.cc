@@ -1,0 +1,21 @@
+#include "cli/interrupt.h"
+
+#include <csignal>
+
+namespace baleen::cli {
+namespace {
+
+volatile std::sig_atomic_t signal_seen = 0;  // written by the handler only
+
+}  // namespace
+
+void watch_interrupts() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { signal_seen = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigaction(SIGINT, &action, nullptr);
+}
+
+bool interrupted() { return signal_seen != 0; }
+
+}  // namespace baleen::cli
