@@ -38,7 +38,9 @@ OFFICIAL_MAX = 1.2
 OFFICIAL_RMS = 0.13
 # Within one sub-layer, from equal inputs, nothing has room to grow: see
 # test_official_sub_layers_from_the_engines_own_inputs.
-SUBLAYER_EQUAL_MIN = 0.95  # fraction of elements with the same bits
+# Fraction of elements with the same bits: 0.99 is usual, but one flip in a kv row reaches the 127
+# tokens after it. Leaving out or moving one rounding leaves 0.6 at most (README.md).
+SUBLAYER_EQUAL_MIN = 0.75
 SUBLAYER_ROW_MAX = 0.02  # RMS of a token's difference: what one FP8 step can do
 PREFIX = 400  # tokens for tests that need no depth: 100 blocks of 4, three of 128
 
@@ -240,7 +242,7 @@ def test_official_sub_layers_from_the_engines_own_inputs(traced, tokens, impl):
 def check_choices(name: str, engine: dict, trace: dict) -> None:
     """Ties included: with bf16 index scores they are common, and the lowest index wins."""
     same = [chosen(a) == chosen(b) for a, b in zip(engine[name], trace[name], strict=True)]
-    assert np.mean(same) >= 0.98, f"{name}: {np.flatnonzero(~np.array(same))} differ"
+    assert np.mean(same) >= 0.995, f"{name}: {np.flatnonzero(~np.array(same))} differ"
 
 
 def check_layer(model: Model, layer, X, tokens, engine) -> np.ndarray:
