@@ -361,8 +361,8 @@ class Model:
         X = self.mtp_input(X_main, next_tokens)
         X = self.block(self.mtp, X, next_tokens,
                        lambda x: self.attention(self.mtp, x, trace), trace)
-        trace["mtp.logits"] = self.logits(X, self.mtp_hc_head, self.mtp.vectors["norm"])
-        return trace["mtp.logits"]
+        trace["mtp.0.logits"] = self.logits(X, self.mtp_hc_head, self.mtp.vectors["norm"])
+        return trace["mtp.0.logits"]
 
     # ------------------------------------------------------------ 4: attention
 
