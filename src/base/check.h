@@ -18,19 +18,19 @@ namespace baleen {
 
 }  // namespace baleen
 
-#define CHECK(condition)                                                                  \
-    do {                                                                                  \
-        if (!(condition)) [[unlikely]]                                                    \
-            ::baleen::check_failed(__FILE__, __LINE__, #condition, "");                   \
+#define CHECK(condition)                                                \
+    do {                                                                \
+        if (!(condition)) [[unlikely]]                                  \
+            ::baleen::check_failed(__FILE__, __LINE__, #condition, ""); \
     } while (0)
 
-#define BALEEN_CHECK_OP(a, op, b)                                                         \
-    do {                                                                                  \
-        const auto& check_a = (a);                                                        \
-        const auto& check_b = (b);                                                        \
-        if (!(check_a op check_b)) [[unlikely]]                                           \
-            ::baleen::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                 \
-                                   fmt::format("({} vs {})", check_a, check_b));          \
+#define BALEEN_CHECK_OP(a, op, b)                                                \
+    do {                                                                         \
+        const auto& check_a = (a);                                               \
+        const auto& check_b = (b);                                               \
+        if (!(check_a op check_b)) [[unlikely]]                                  \
+            ::baleen::check_failed(__FILE__, __LINE__, #a " " #op " " #b,        \
+                                   fmt::format("({} vs {})", check_a, check_b)); \
     } while (0)
 
 #define CHECK_EQ(a, b) BALEEN_CHECK_OP(a, ==, b)

@@ -49,8 +49,12 @@ Result<Tree> parse_tree(std::string_view text) {
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text) { return parse_tree<Json>(text); }
-Result<SortedJson> parse_sorted_json(std::string_view text) { return parse_tree<SortedJson>(text); }
+Result<Json> parse_json(std::string_view text) {
+    return parse_tree<Json>(text);
+}
+Result<SortedJson> parse_sorted_json(std::string_view text) {
+    return parse_tree<SortedJson>(text);
+}
 
 std::string dump_json(const Json& json, int indent) {
     return json.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -64,15 +68,15 @@ bool json_has(const Json& object, std::string_view key) {
 
 Result<int64_t> json_int(const Json& object, std::string_view key, IntRange range) {
     if (!json_has(object, key))
-        return make_error(ErrorCode::kInvalidArgument, "{} is missing, expected an integer {} to {}",
-                          key, range.min, range.max);
+        return make_error(ErrorCode::kInvalidArgument,
+                          "{} is missing, expected an integer {} to {}", key, range.min, range.max);
     const Json& value = object[std::string(key)];
     const bool fits = value.is_number_integer() &&
                       !(value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) &&
                       value.get<int64_t>() >= range.min && value.get<int64_t>() <= range.max;
     if (!fits)
-        return make_error(ErrorCode::kInvalidArgument, "{} is {}, expected an integer {} to {}", key,
-                          shown(value), range.min, range.max);
+        return make_error(ErrorCode::kInvalidArgument, "{} is {}, expected an integer {} to {}",
+                          key, shown(value), range.min, range.max);
     return value.get<int64_t>();
 }
 

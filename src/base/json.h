@@ -20,9 +20,9 @@ inline constexpr int kJsonDepthMax = 128;
 // deeper than kJsonDepthMax. Duplicate keys: the last one wins.
 Result<Json> parse_json(std::string_view text);
 
-// A tree whose object look-up is logarithmic (Json's is linear, and building an object of n keys with
-// it takes n^2 steps): for objects of many thousand keys, such as a tokenizer's vocabulary. Keys come
-// sorted.
+// A tree whose object look-up is logarithmic (Json's is linear, and building an object of n keys
+// with it takes n^2 steps): for objects of many thousand keys, such as a tokenizer's vocabulary.
+// Keys come sorted.
 using SortedJson = nlohmann::json;
 Result<SortedJson> parse_sorted_json(std::string_view text);
 

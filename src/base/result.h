@@ -110,16 +110,16 @@ class [[nodiscard]] Result<void> {
 }  // namespace baleen
 
 // Our one clever macro: a statement expression (accepted by g++ and clang with __extension__).
-#define TRY(expression)                                                   \
-    __extension__({                                                       \
-        auto try_result = (expression);                                   \
-        if (!try_result.has_value()) return std::move(try_result).error();\
-        std::move(try_result).value();                                    \
+#define TRY(expression)                                                    \
+    __extension__({                                                        \
+        auto try_result = (expression);                                    \
+        if (!try_result.has_value()) return std::move(try_result).error(); \
+        std::move(try_result).value();                                     \
     })
 
 // TRY for Result<void>.
-#define TRY_VOID(expression)                                              \
-    do {                                                                  \
-        auto try_result = (expression);                                   \
-        if (!try_result.has_value()) return std::move(try_result).error();\
+#define TRY_VOID(expression)                                               \
+    do {                                                                   \
+        auto try_result = (expression);                                    \
+        if (!try_result.has_value()) return std::move(try_result).error(); \
     } while (0)

@@ -11,8 +11,8 @@ namespace baleen::cli {
 
 // Documented in docs/cli.md.
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailed = 1;       // failed while running
-inline constexpr int kExitBadInput = 2;     // bad arguments or input; one line on stderr
+inline constexpr int kExitFailed = 1;    // failed while running
+inline constexpr int kExitBadInput = 2;  // bad arguments or input; one line on stderr
 inline constexpr int kExitInterrupted = 130;
 
 struct Chosen {

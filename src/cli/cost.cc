@@ -272,12 +272,9 @@ Result<void> write_stdout(const std::string& text) {
 std::string render(const Options& options, const std::vector<int64_t>& contexts,
                    const std::vector<Row>& rows) {
     switch (options.format()) {
-        case Format::kJson:
-            return json_text(contexts, rows, options.breakdown);
-        case Format::kCsv:
-            return csv_text(rows, options.breakdown);
-        case Format::kTable:
-            return table_text(rows, options.breakdown);
+        case Format::kJson: return json_text(contexts, rows, options.breakdown);
+        case Format::kCsv: return csv_text(rows, options.breakdown);
+        case Format::kTable: return table_text(rows, options.breakdown);
     }
     return {};
 }

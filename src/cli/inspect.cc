@@ -75,7 +75,8 @@ Json memory_json(const Inspection& in) {
 
 std::string inspection_json(const Inspection& in) {
     if (!in.has_files)
-        return dump_json({{"tensors", in.expected.num_tensors}, {"bytes", in.expected.bytes}}) + "\n";
+        return dump_json({{"tensors", in.expected.num_tensors}, {"bytes", in.expected.bytes}}) +
+               "\n";
     Json groups = Json::object();
     for (size_t g = 0; g < kNumTensorGroups; ++g)
         groups[std::string(group_name(static_cast<TensorGroup>(g)))] = {
@@ -97,7 +98,8 @@ std::string inspection_json(const Inspection& in) {
 std::string inspection_text(const Inspection& in) {
     const Config& c = in.config;
     std::string text = fmt::format(
-        "{}\n  {} layers ({} hash-routed), hidden size {}, {} heads, {} experts ({} per token, {}), "
+        "{}\n  {} layers ({} hash-routed), hidden size {}, {} heads, {} experts ({} per token, "
+        "{}), "
         "{}\n\n",
         kind_of(c), c.num_hidden_layers, c.num_hash_layers, c.hidden_size, c.num_attention_heads,
         c.n_routed_experts, c.num_experts_per_tok,
@@ -187,15 +189,17 @@ Result<int> run_inspect(const InspectFlags& flags) {
 
 void add_inspect(CLI::App& app, Chosen& chosen) {
     auto flags = std::make_shared<InspectFlags>();
-    CLI::App* command = app.add_subcommand("inspect", "Tell what a checkpoint is and if it is whole.");
+    CLI::App* command =
+        app.add_subcommand("inspect", "Tell what a checkpoint is and if it is whole.");
     auto* source = command->add_option_group("source", "what to look at");
     source->add_option("DIR", flags->directory, "a checkpoint folder");
     source->add_option("--config", flags->config_path,
                        "a config.json alone: the complete checkpoint it describes. Without "
                        "expert_dtype in it, experts count as FP4");
     source->require_option(1);
-    command->add_option("--context", flags->context,
-                        "tokens of context to size memory for (default: the config's maximum)")
+    command
+        ->add_option("--context", flags->context,
+                     "tokens of context to size memory for (default: the config's maximum)")
         ->check(CLI::Range(int64_t{0}, kContextMax));
     command->add_flag("--verify", flags->verify, "also read every value and look for NaN");
     command->add_flag("--json", flags->json, "JSON; with --config only tensors and bytes");

@@ -16,6 +16,8 @@ void watch_interrupts() {
     sigaction(SIGINT, &action, nullptr);
 }
 
-bool interrupted() { return signal_seen != 0; }
+bool interrupted() {
+    return signal_seen != 0;
+}
 
 }  // namespace baleen::cli

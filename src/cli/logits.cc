@@ -76,8 +76,7 @@ class TraceFiles {
         std::error_code error;
         std::filesystem::create_directories(directory_, error);
         if (error)
-            return make_error(ErrorCode::kIo, "{}: cannot create: {}", directory_,
-                              error.message());
+            return make_error(ErrorCode::kIo, "{}: cannot create: {}", directory_, error.message());
         for (const auto& [name, tensor] : tensors_) {
             NpyWriter writer =
                 TRY(NpyWriter::create(fmt::format("{}/{}.npy", directory_, name), tensor.shape));
@@ -111,8 +110,7 @@ class Output {
         output.vocab_ = vocab;
         if (!args.npy.empty()) {
             const size_t shape[] = {rows, vocab};
-            output.npy_ =
-                std::make_unique<NpyWriter>(TRY(NpyWriter::create(args.npy, shape)));
+            output.npy_ = std::make_unique<NpyWriter>(TRY(NpyWriter::create(args.npy, shape)));
         }
         output.json_ = Json::array();
         return output;

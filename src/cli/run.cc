@@ -77,7 +77,9 @@ Result<std::string_view> decode(Session& session, Sampler& sampler, TextOutput& 
     return kLength;
 }
 
-std::string rate(double tok_s) { return tok_s > 0 ? fmt::format("{:.2f} tok/s", tok_s) : "-"; }
+std::string rate(double tok_s) {
+    return tok_s > 0 ? fmt::format("{:.2f} tok/s", tok_s) : "-";
+}
 
 Result<void> report(const Completion& completion, const TextOutput& output, const Session& session,
                     const RunArgs& args, size_t prompt_tokens) {
@@ -120,8 +122,7 @@ Result<int> run(RunArgs args) {
     if (TRY(prefill(session, prompt, completion))) {
         const auto begin = std::chrono::steady_clock::now();
         const int64_t before = session.length();
-        completion.reason =
-            TRY(decode(session, sampler, output, args, config, completion.tokens));
+        completion.reason = TRY(decode(session, sampler, output, args, config, completion.tokens));
         completion.decode_tok_s =
             static_cast<double>(session.length() - before) / seconds_since(begin);
     }

@@ -14,10 +14,9 @@ void RunArgs::add_to(CLI::App& command) {
     model.add_to(command);
     command.add_option("--tokenizer", tokenizer,
                        "tokenizer.json, or a folder that holds one (default: the model folder)");
-    CLI::Option* prompt_option = command.add_option(
-        "--prompt", prompt, "The prompt (default: standard input to its end)");
-    command.add_option("--file", file, "Read the prompt from this FILE")
-        ->excludes(prompt_option);
+    CLI::Option* prompt_option =
+        command.add_option("--prompt", prompt, "The prompt (default: standard input to its end)");
+    command.add_option("--file", file, "Read the prompt from this FILE")->excludes(prompt_option);
     command.add_option("--max-tokens", max_tokens, "Most tokens to generate")
         ->check(CLI::Range(int64_t{0}, int64_t{1} << 32))
         ->capture_default_str();
@@ -39,8 +38,7 @@ void RunArgs::add_to(CLI::App& command) {
     command.add_option("--seed", seed,
                        "Of the sampler; the same seed gives the same text (default: random)");
     command.add_flag("--greedy", sampling.greedy, "Always the most probable token");
-    command
-        ->add_option("--stop", stops, "End the text before this string; may be repeated")
+    command->add_option("--stop", stops, "End the text before this string; may be repeated")
         ->allow_extra_args(false)
         ->check([](const std::string& s) { return s.empty() ? "must not be empty" : ""; });
     command.add_flag("--no-bos", no_bos, "Put no start-of-text token before the prompt");

@@ -44,18 +44,17 @@ Result<int> run_synth(const SynthFlags& flags) {
     const Json config = TRY(with_overrides(std::move(base), overrides));
 
     Progress progress("writing " + flags.out);
-    SynthOptions options{.directory = flags.out,
-                         .seed = flags.seed,
-                         .overwrite = flags.force ? Overwrite::kReplace : Overwrite::kRefuse,
-                         .tokenizer = std::nullopt,
-                         .progress = [&](uint64_t done, uint64_t total) {
-                             progress.update(done, total);
-                         }};
+    SynthOptions options{
+        .directory = flags.out,
+        .seed = flags.seed,
+        .overwrite = flags.force ? Overwrite::kReplace : Overwrite::kRefuse,
+        .tokenizer = std::nullopt,
+        .progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); }};
     if (is_tiny) options.tokenizer = byte_tokenizer(config["vocab_size"].get<int64_t>());
     ThreadPool pool(available_processors());
     const SynthSummary summary = TRY(write_synthetic_checkpoint(config, options, pool));
-    fmt::print("{}: {} tensors, {} bytes, {} shards\n", flags.out, summary.num_tensors, summary.bytes,
-               summary.num_shards);
+    fmt::print("{}: {} tensors, {} bytes, {} shards\n", flags.out, summary.num_tensors,
+               summary.bytes, summary.num_shards);
     return kExitOk;
 }
 
@@ -64,7 +63,8 @@ Result<int> run_synth(const SynthFlags& flags) {
 void add_synth(CLI::App& app, Chosen& chosen) {
     auto flags = std::make_shared<SynthFlags>();
     CLI::App* command = app.add_subcommand("synth", "Write a checkpoint with random weights.");
-    command->add_option("--out", flags->out, "folder to write; must be empty or absent")->required();
+    command->add_option("--out", flags->out, "folder to write; must be empty or absent")
+        ->required();
     auto* source = command->add_option_group("source", "what to write");
     source->add_option("--config", flags->config_path, "a config.json");
     source

@@ -23,8 +23,7 @@ Result<void> Session::check(std::span<const TokenId> tokens) const {
         if (tokens[i] < 0 || tokens[i] >= config.vocab_size)
             return make_error(ErrorCode::kInvalidArgument,
                               "token {} at position {} is outside the vocabulary, allowed 0 to {}",
-                              tokens[i], length() + static_cast<int64_t>(i),
-                              config.vocab_size - 1);
+                              tokens[i], length() + static_cast<int64_t>(i), config.vocab_size - 1);
     const int64_t end = length() + static_cast<int64_t>(tokens.size());
     if (end > config.max_position_embeddings)
         return make_error(ErrorCode::kExhausted,
@@ -51,12 +50,15 @@ Result<void> Session::run(std::span<const TokenId> tokens, const Progress& progr
         const SequenceStep step{
             .kv = &kv_,
             .tokens = chunk,
-            .wanted = sink != nullptr ? LogitsOf::kAll : last ? LogitsOf::kLast : LogitsOf::kNone,
+            .wanted = sink != nullptr ? LogitsOf::kAll
+                      : last          ? LogitsOf::kLast
+                                      : LogitsOf::kNone,
             .logits = sink != nullptr ? engine.all_logits_.data() : logits_.data(),
             .streams = mtp ? engine.streams_.data() + carry : nullptr};
         TRY_VOID(engine.model_.forward({&step, 1}));
         if (sink != nullptr) {
-            const std::span<const float> all = engine.all_logits_.span().first(chunk.size() * vocab);
+            const std::span<const float> all =
+                engine.all_logits_.span().first(chunk.size() * vocab);
             std::ranges::copy(all.last(vocab), logits_.begin());
             TRY_VOID((*sink)(all));
         }
@@ -97,10 +99,9 @@ Result<void> Session::extend_all_logits(std::span<const TokenId> tokens, const L
                                         size_t chunk_tokens) {
     TRY_VOID(check(tokens));
     if (engine_->all_logits_.size() == 0)
-        engine_->all_logits_ = Buffer<float>(
-            std::max(engine_->vocab_size(),
-                     std::min(kAllLogitsFloats,
-                              engine_->model_.options().rows_max * engine_->vocab_size())));
+        engine_->all_logits_ = Buffer<float>(std::max(
+            engine_->vocab_size(), std::min(kAllLogitsFloats, engine_->model_.options().rows_max *
+                                                                  engine_->vocab_size())));
     const int64_t before = length();
     Result<void> result = run(tokens, nullptr, chunk_tokens, &sink);
     tokens_.insert(tokens_.end(), tokens.begin(),
@@ -137,7 +138,9 @@ Session Session::fork() const {
     return copy;
 }
 
-Snapshot Session::snapshot() const { return Snapshot(kv_, tokens_, logits_, carry_); }
+Snapshot Session::snapshot() const {
+    return Snapshot(kv_, tokens_, logits_, carry_);
+}
 
 void Session::restore(const Snapshot& snapshot) {
     kv_ = snapshot.kv_;

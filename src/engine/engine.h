@@ -99,8 +99,8 @@ class Session {
     friend class Engine;
     explicit Session(Engine& engine);
     Result<void> check(std::span<const TokenId> tokens) const;
-    Result<void> run(std::span<const TokenId> tokens, const Progress& progress,
-                     size_t chunk_tokens, const LogitsSink* sink);
+    Result<void> run(std::span<const TokenId> tokens, const Progress& progress, size_t chunk_tokens,
+                     const LogitsSink* sink);
 
     Engine* engine_;
     KvCache kv_;

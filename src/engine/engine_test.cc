@@ -18,10 +18,9 @@ namespace {
 // A checkpoint folder for the whole test program.
 const std::string& tiny_checkpoint() {
     static const std::string& directory = *[] {
-        auto* path = new std::string(
-            (std::filesystem::temp_directory_path() /
-             ("baleen_engine_test_" + std::to_string(::getpid())))
-                .string());
+        auto* path = new std::string((std::filesystem::temp_directory_path() /
+                                      ("baleen_engine_test_" + std::to_string(::getpid())))
+                                         .string());
         ThreadPool pool(1);
         write_synthetic_checkpoint(preset_config(SynthPreset::kTiny),
                                    {.directory = *path, .seed = 11}, pool)
@@ -290,7 +289,8 @@ TEST(EngineImpls, ReferenceAndFastKernelsAgreeWithinRoundingNoiseInOfficialNumer
         }
 }
 
-// ---- limits and errors ---------------------------------------------------------------------------
+// ---- limits and errors
+// ---------------------------------------------------------------------------
 
 TEST(EngineLimits, TokensOutsideTheVocabularyAreNamed) {
     Engine engine(tiny_weights(), {});
@@ -326,8 +326,8 @@ TEST(EngineLimits, CancelStopsAtAChunkAndKeepsIt) {
     Engine engine(tiny_weights(), {});
     Session session = engine.new_session();
     const std::vector<TokenId> tokens = random_tokens(300, 17);
-    const Result<void> result =
-        session.extend(tokens, [](size_t done, size_t) { return done < 128; }, 64);
+    const Result<void> result = session.extend(
+        tokens, [](size_t done, size_t) { return done < 128; }, 64);
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().code, ErrorCode::kCancelled);
     EXPECT_EQ(session.length(), 128);

@@ -74,12 +74,9 @@ uint8_t* AttentionScratch::reserve(size_t num_bytes) {
 
 void attend(Impl impl, const AttentionArgs& args, AttentionScratch& scratch) {
     switch (impl) {
-        case Impl::kRef:
-            return attend_ref(args, scratch);
-        case Impl::kSimd:
-            return attend_simd(args, scratch);
-        case Impl::kAvx512:
-            return attend_avx512(args, scratch);
+        case Impl::kRef: return attend_ref(args, scratch);
+        case Impl::kSimd: return attend_simd(args, scratch);
+        case Impl::kAvx512: return attend_avx512(args, scratch);
     }
 }
 

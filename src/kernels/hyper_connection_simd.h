@@ -7,8 +7,8 @@
 
 namespace baleen {
 
-void hc_collapse_simd(std::span<const float> streams, std::span<const float> pre,
-                      Rounding rounding, std::span<float> u);
+void hc_collapse_simd(std::span<const float> streams, std::span<const float> pre, Rounding rounding,
+                      std::span<float> u);
 void hc_update_simd(std::span<const float> y, std::span<const float> post,
                     std::span<const float> comb, Rounding rounding, std::span<float> streams);
 

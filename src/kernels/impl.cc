@@ -10,6 +10,8 @@ std::vector<Impl> available_impls() {
     return impls;
 }
 
-Impl best_impl() { return available_impls().back(); }
+Impl best_impl() {
+    return available_impls().back();
+}
 
 }  // namespace baleen

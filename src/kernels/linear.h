@@ -90,7 +90,8 @@ struct LinearScratch {
     Buffer<float> tile;  // kLinearTileFloats
 };
 inline constexpr size_t kLinearTileFloats = 128 * 1024;
-// Widest matrix: a tile holds six rows of it in bf16. f32 weights are read in place and may be wider.
+// Widest matrix: a tile holds six rows of it in bf16. f32 weights are read in place and may be
+// wider.
 inline constexpr size_t kLinearColsMax = kLinearTileFloats / 4;
 
 // Most jobs of one call: two matrices for each of 1024 routed experts, and a few more.

@@ -61,7 +61,9 @@ const DecodeTables& decode_tables() {
     return tables;
 }
 
-inline __m512bh as_bf16(__m512i v) { return reinterpret_cast<__m512bh>(v); }
+inline __m512bh as_bf16(__m512i v) {
+    return reinterpret_cast<__m512bh>(v);
+}
 inline __m512 dot_step(__m512 acc, __m512i x, __m512i w) {
     return _mm512_dpbf16_ps(acc, as_bf16(x), as_bf16(w));
 }
@@ -83,8 +85,8 @@ struct Fp8Lookup {
         __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);
         const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
         // high | (codes & 0x80)
-        high = _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(static_cast<char>(0x80)),
-                                         0xF8);
+        high =
+            _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(static_cast<char>(0x80)), 0xF8);
         first = _mm512_unpacklo_epi8(low, high);
         second = _mm512_unpackhi_epi8(low, high);
     }
@@ -99,8 +101,7 @@ inline __m512i decode_fp4_step(__m128i packed, const Fp4Table& table) {
 
 // Loads n of 64 codes (the rest code 0 = +0).
 inline __m512i load_codes(const uint8_t* p, size_t n) {
-    return n >= 64 ? _mm512_loadu_si512(p)
-                   : _mm512_maskz_loadu_epi8((uint64_t{1} << n) - 1, p);
+    return n >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8((uint64_t{1} << n) - 1, p);
 }
 
 // ---- reduction -------------------------------------------------------------------------------
@@ -176,8 +177,8 @@ inline void fused_fp4(const WeightMatrix& w, size_t row, const Bf16* const* x,
         for (size_t i = 0; i < kInputs; ++i) xk[i] = _mm512_loadu_si512(x[i] + k);
 #pragma GCC unroll 8
         for (size_t r = 0; r < kRows; ++r) {
-            const __m128i packed = _mm_loadu_si128(
-                reinterpret_cast<const __m128i*>(data + r * row_bytes + k / 2));
+            const __m128i packed =
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + r * row_bytes + k / 2));
             const __m512i weights =
                 decode_fp4_step(packed, tables.fp4[scales[r * scale_bytes + k / kFp4Block]]);
 #pragma GCC unroll 4

@@ -70,8 +70,9 @@ HWY_INLINE void decode_bf16(const uint8_t* row, size_t n, float* out) {
     const uint16_t* values = reinterpret_cast<const uint16_t*>(row);
     size_t i = 0;
     for (; i + lanes <= n; i += lanes)
-        hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, values + i)))),
-                   df, out + i);
+        hn::StoreU(
+            hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, values + i)))), df,
+            out + i);
     for (; i < n; ++i) out[i] = f32_from_bf16(values[i]);
 }
 

@@ -11,7 +11,9 @@
 namespace baleen {
 namespace {
 
-float uniform(Rng& rng) { return static_cast<float>(rng.next_double() * 2 - 1); }
+float uniform(Rng& rng) {
+    return static_cast<float>(rng.next_double() * 2 - 1);
+}
 
 // A random matrix with its own storage.
 struct StoredMatrix {
@@ -137,8 +139,7 @@ TEST(Linear, SameBitsForAnyBatchThreadsAndGather) {
                         std::vector<int32_t> gather;
                         for (size_t i = 0; i < n; ++i)
                             gather.push_back(static_cast<int32_t>(begin + i));
-                        const std::vector<float> part =
-                            linear.run(m.view, x, n, gather.data());
+                        const std::vector<float> part = linear.run(m.view, x, n, gather.data());
                         const std::vector<float> expected(
                             all.begin() + static_cast<long>(begin * rows),
                             all.begin() + static_cast<long>((begin + n) * rows));

@@ -28,14 +28,16 @@ std::vector<float> rope_frequencies(int64_t rope_dim, double base, const YarnArg
             1.0f / static_cast<float>(std::pow(base, static_cast<double>(exponent)));
     }
     if (yarn == nullptr) return frequencies;
-    double low = std::floor(yarn_dimension(yarn->beta_fast, rope_dim, base, yarn->original_context));
-    double high = std::ceil(yarn_dimension(yarn->beta_slow, rope_dim, base, yarn->original_context));
+    double low =
+        std::floor(yarn_dimension(yarn->beta_fast, rope_dim, base, yarn->original_context));
+    double high =
+        std::ceil(yarn_dimension(yarn->beta_slow, rope_dim, base, yarn->original_context));
     low = std::max(low, 0.0);
     high = std::min(high, static_cast<double>(rope_dim - 1));
     if (low == high) high += 0.001;
     for (size_t i = 0; i < frequencies.size(); ++i) {
-        const float ramp = static_cast<float>(
-            std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0));
+        const float ramp =
+            static_cast<float>(std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0));
         const float interpolated = frequencies[i] / static_cast<float>(yarn->factor);
         frequencies[i] = interpolated * ramp + frequencies[i] * (1 - ramp);
     }

@@ -118,8 +118,7 @@ Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {
     Rng rng(seed);
     std::vector<float> values(std::max(layout_->spec.row.dim(), layout_->spec.index_key.dim));
     const auto randomise = [&](size_t n) {
-        for (size_t i = 0; i < n; ++i)
-            values[i] = static_cast<float>(rng.next_double() * 4 - 2);
+        for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>(rng.next_double() * 4 - 2);
         return std::span<const float>(values.data(), n);
     };
     // A few hundred encoded rows, repeated in random order: encoding each would take minutes.
@@ -148,11 +147,9 @@ Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {
             const size_t page = e / layer.entries_per_page;
             const size_t slot = e % layer.entries_per_page;
             std::memcpy(this->key_values(l, page) + slot * key_format.value_bytes(),
-                        key_values.data() + v * key_format.value_bytes(),
-                        key_format.value_bytes());
+                        key_values.data() + v * key_format.value_bytes(), key_format.value_bytes());
             std::memcpy(this->key_scales(l, page) + slot * key_format.scale_bytes(),
-                        key_scales.data() + v * key_format.scale_bytes(),
-                        key_format.scale_bytes());
+                        key_scales.data() + v * key_format.scale_bytes(), key_format.scale_bytes());
         }
     }
     for (int64_t p = std::max<int64_t>(first, tokens - layout_->spec.sliding_window); p < tokens;

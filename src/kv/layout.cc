@@ -8,7 +8,9 @@ namespace baleen {
 namespace {
 
 // Appends `count` units to `end` and returns where they begin.
-size_t take(size_t& end, size_t count) { return std::exchange(end, end + count); }
+size_t take(size_t& end, size_t count) {
+    return std::exchange(end, end + count);
+}
 
 CompressorLayout compressor_layout(int64_t ratio, size_t width, size_t& end) {
     const size_t items = static_cast<size_t>(ratio);

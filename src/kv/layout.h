@@ -26,29 +26,29 @@ struct KvSpec {
 // Incremental state of one compressor (spec 5.5): f32 offsets into the hot state. c is the width
 // of an entry. Ratio 4 keeps the previous block's lower lanes apart from the current block.
 struct CompressorLayout {
-    size_t width = 0;         // c
-    size_t lanes = 1;         // 2 for ratio 4
-    size_t previous_kv = 0;   // [ratio, c], ratio 4 only
+    size_t width = 0;        // c
+    size_t lanes = 1;        // 2 for ratio 4
+    size_t previous_kv = 0;  // [ratio, c], ratio 4 only
     size_t previous_gate = 0;
-    size_t current_kv = 0;    // [ratio, lanes * c]
+    size_t current_kv = 0;  // [ratio, lanes * c]
     size_t current_gate = 0;
 };
 
 struct LayerKvLayout {
     int64_t ratio = 0;
-    size_t ring_offset = 0;        // bytes into the rings: [window, row_bytes]
-    size_t entries_per_page = 0;   // 128 / ratio
-    size_t rows_offset = 0;        // bytes into a page: [entries_per_page, row_bytes]
-    size_t key_values_offset = 0;  // bytes into a page: [entries_per_page, value_bytes]
-    size_t key_scales_offset = 0;  // bytes into a page: [entries_per_page, scale_bytes]
-    CompressorLayout compressor;         // ratio != 0
-    CompressorLayout indexer_compressor; // ratio == 4
+    size_t ring_offset = 0;               // bytes into the rings: [window, row_bytes]
+    size_t entries_per_page = 0;          // 128 / ratio
+    size_t rows_offset = 0;               // bytes into a page: [entries_per_page, row_bytes]
+    size_t key_values_offset = 0;         // bytes into a page: [entries_per_page, value_bytes]
+    size_t key_scales_offset = 0;         // bytes into a page: [entries_per_page, scale_bytes]
+    CompressorLayout compressor;          // ratio != 0
+    CompressorLayout indexer_compressor;  // ratio == 4
 };
 
 struct KvLayout {
     KvSpec spec;
     std::vector<LayerKvLayout> layers;
-    size_t page_bytes = 0;    // multiple of 64
+    size_t page_bytes = 0;  // multiple of 64
     size_t ring_bytes = 0;
     size_t state_floats = 0;
 

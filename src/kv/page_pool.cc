@@ -19,9 +19,13 @@ PageRef::~PageRef() {
     if (pool_ != nullptr) pool_->release(page_idx_);
 }
 
-uint8_t* PageRef::data() const { return pool_->data(page_idx_); }
+uint8_t* PageRef::data() const {
+    return pool_->data(page_idx_);
+}
 
-bool PageRef::is_shared() const { return pool_->references_[page_idx_] > 1; }
+bool PageRef::is_shared() const {
+    return pool_->references_[page_idx_] > 1;
+}
 
 PagePool::PagePool(size_t page_bytes, size_t pages_max)
     : page_bytes_(page_bytes),

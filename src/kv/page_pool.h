@@ -57,8 +57,7 @@ class PagePool {
     friend class PageRef;
     void release(uint32_t page_idx);
     uint8_t* data(uint32_t page_idx) {
-        return slabs_[page_idx / pages_per_slab_].data() +
-               page_idx % pages_per_slab_ * page_bytes_;
+        return slabs_[page_idx / pages_per_slab_].data() + page_idx % pages_per_slab_ * page_bytes_;
     }
 
     size_t page_bytes_;

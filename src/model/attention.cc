@@ -37,8 +37,8 @@ void Forward::project_inputs(size_t, const AttentionWeights& w) {
     if (w.indexer) {
         compressor_jobs(w.indexer->compressor, s_.index_compressor_kv.data(),
                         s_.index_compressor_gate.data());
-        jobs.push_back(linear_job(w.indexer->weights_proj, s_.x_plain, m,
-                                  s_.index_weights.data(), rounding_));
+        jobs.push_back(
+            linear_job(w.indexer->weights_proj, s_.x_plain, m, s_.index_weights.data(), rounding_));
     }
     linears(jobs);
 }
@@ -51,8 +51,7 @@ void Forward::finish_inputs(size_t layer_idx, const AttentionWeights& w) {
     const auto add_bias = [&](const CompressorWeights& c, Buffer<float>& gate, size_t row) {
         const size_t cols = c.wgate.rows;
         const int64_t ratio = layout_.layers[layer_idx].ratio;
-        const float* bias =
-            c.ape.data() + static_cast<size_t>(rows_[row].position % ratio) * cols;
+        const float* bias = c.ape.data() + static_cast<size_t>(rows_[row].position % ratio) * cols;
         const std::span<float> g = gate.row(row, cols);
         for (size_t i = 0; i < cols; ++i) g[i] += bias[i];
     };
@@ -114,9 +113,7 @@ void Forward::project_queries(size_t layer_idx, const AttentionWeights& w) {
         prepare_index_query(impl_, shape, s_.index_q.row(row, index_heads * index_dim), weights,
                             s_.index_queries[row]);
     });
-    if (tracing())
-        trace(".attn.q", s_.q.span().first(m * heads_ * head_dim_),
-              {heads_, head_dim_});
+    if (tracing()) trace(".attn.q", s_.q.span().first(m * heads_ * head_dim_), {heads_, head_dim_});
 }
 
 // Encoded rows that the query of `row` sees: window oldest first, then entries ascending.
@@ -149,8 +146,7 @@ void Forward::collect_rows(size_t layer_idx, size_t row, std::vector<const uint8
 void Forward::attend_rows(size_t layer_idx, const AttentionWeights& w) {
     // With few rows the heads of one row are split over the threads; heads are independent.
     const size_t threads = model_.pool_.num_threads();
-    const size_t splits =
-        rows_.size() >= 2 * threads ? 1 : std::min(threads, (heads_ + 15) / 16);
+    const size_t splits = rows_.size() >= 2 * threads ? 1 : std::min(threads, (heads_ + 15) / 16);
     const size_t heads_per_item = (heads_ + splits - 1) / splits;
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
     model_.pool_.parallel_for(rows_.size() * splits, [&](size_t item, size_t thread_idx) {
@@ -179,8 +175,7 @@ void Forward::attend_rows(size_t layer_idx, const AttentionWeights& w) {
     if (model_.counts_ != nullptr)
         for (size_t row = 0; row < rows_.size(); ++row) {
             collect_rows(layer_idx, row, s_.threads[0].rows);
-            model_.counts_->core_attention +=
-                2 * heads_ * head_dim_ * s_.threads[0].rows.size();
+            model_.counts_->core_attention += 2 * heads_ * head_dim_ * s_.threads[0].rows.size();
         }
 }
 
@@ -195,8 +190,8 @@ void Forward::project_output(const AttentionWeights& w) {
     });
     s_.jobs.clear();
     for (size_t g = 0; g < groups; ++g) {
-        LinearJob job = linear_job(w.wo_a, s_.attention_out_plain, m,
-                                   s_.o_lora.data() + g * rank, rounding_);
+        LinearJob job =
+            linear_job(w.wo_a, s_.attention_out_plain, m, s_.o_lora.data() + g * rank, rounding_);
         job.row_begin = g * rank;
         job.row_end = (g + 1) * rank;
         job.input_col_begin = g * w.wo_a.cols;

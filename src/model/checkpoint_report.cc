@@ -57,8 +57,8 @@ std::vector<ValueRange> value_ranges(const Checkpoint& checkpoint, const Config&
 }  // namespace
 
 std::string CheckpointReport::problems_text(size_t shown_max) const {
-    std::string text = fmt::format("{} {}:", problems.size(),
-                                   problems.size() == 1 ? "problem" : "problems");
+    std::string text =
+        fmt::format("{} {}:", problems.size(), problems.size() == 1 ? "problem" : "problems");
     const size_t shown = std::min(shown_max, problems.size());
     for (size_t i = 0; i < shown; ++i) text += "\n  " + problems[i];
     if (shown < problems.size()) text += fmt::format("\n  and {} more", problems.size() - shown);
@@ -79,7 +79,8 @@ CheckpointReport check_checkpoint(const Checkpoint& checkpoint, const Config& co
         const StoredTensor* stored = checkpoint.find(spec.name);
         if (stored == nullptr) {
             report.problems.push_back(fmt::format("{} is missing, expected {} {}", spec.name,
-                                                  dtype_name(spec.dtype), shape_text(spec.shape())));
+                                                  dtype_name(spec.dtype),
+                                                  shape_text(spec.shape())));
             return;
         }
         used[static_cast<size_t>(stored - tensors.data())] = true;
@@ -87,9 +88,9 @@ CheckpointReport check_checkpoint(const Checkpoint& checkpoint, const Config& co
         ++group.num_tensors;
         group.bytes += stored->data.size();
         if (!is_acceptable_dtype(spec, *stored) || !std::ranges::equal(stored->shape, spec.shape()))
-            report.problems.push_back(fmt::format("{} is {} {}, expected {} {}", spec.name,
-                                                  stored->dtype_text, stored->shape_text(),
-                                                  dtype_name(spec.dtype), shape_text(spec.shape())));
+            report.problems.push_back(fmt::format(
+                "{} is {} {}, expected {} {}", spec.name, stored->dtype_text, stored->shape_text(),
+                dtype_name(spec.dtype), shape_text(spec.shape())));
     });
     for (size_t i = 0; i < tensors.size(); ++i)
         if (!used[i]) report.unused.push_back(tensors[i].name);
@@ -128,8 +129,8 @@ std::vector<std::string> check_values(
         size_t bad = 0;
         for (; i < ranges.size() && ranges[i].tensor == tensor; ++i) bad += num_bad[i];
         if (bad != 0)
-            problems.push_back(fmt::format("{} has {} {} values that are NaN or infinite", tensor->name,
-                                           bad, tensor->dtype_text));
+            problems.push_back(fmt::format("{} has {} {} values that are NaN or infinite",
+                                           tensor->name, bad, tensor->dtype_text));
     }
     return problems;
 }

@@ -1,5 +1,5 @@
-// Holds a checkpoint's files against the inventory its config asks for. Weights::load refuses on any
-// problem; inspect prints the whole report.
+// Holds a checkpoint's files against the inventory its config asks for. Weights::load refuses on
+// any problem; inspect prints the whole report.
 #pragma once
 
 #include <array>

@@ -22,7 +22,9 @@ constexpr int64_t kMtpStagesMax = 8;
 constexpr int64_t kPositionsMax = int64_t{1} << 30;
 constexpr int64_t kHcaRatioMax = 128;  // spec 1.2; prefix reuse works in units of 128 tokens
 
-bool is_multiple(int64_t value, int64_t of) { return value % of == 0; }
+bool is_multiple(int64_t value, int64_t of) {
+    return value % of == 0;
+}
 
 // Reads keys of one object and keeps every complaint, so that a person sees all of them at once.
 class ConfigReader {
@@ -149,8 +151,8 @@ void read_attention(ConfigReader& in, Config& c) {
     in.require(c.head_dim > c.qk_rope_head_dim,
                "qk_rope_head_dim is {}, expected less than head_dim = {}", c.qk_rope_head_dim,
                c.head_dim);
-    in.require(is_multiple(c.qk_rope_head_dim, 2), "qk_rope_head_dim is {}, expected an even number",
-               c.qk_rope_head_dim);
+    in.require(is_multiple(c.qk_rope_head_dim, 2),
+               "qk_rope_head_dim is {}, expected an even number", c.qk_rope_head_dim);
     in.require(is_multiple(c.nope_head_dim(), 64),
                "head_dim - qk_rope_head_dim is {}, expected a multiple of 64 (FP8 KV blocks)",
                c.nope_head_dim());
@@ -246,8 +248,8 @@ void read_moe(ConfigReader& in, Config& c) {
     c.expert_dtype_stated = in.has("expert_dtype");
     if (!c.expert_dtype_stated) return;
     const Json& stated = in.at("expert_dtype");
-    in.require(stated == "fp4" || stated == "fp8", "expert_dtype is {}, expected \"fp4\" or \"fp8\"",
-               ConfigReader::shown(stated));
+    in.require(stated == "fp4" || stated == "fp8",
+               "expert_dtype is {}, expected \"fp4\" or \"fp8\"", ConfigReader::shown(stated));
     c.expert_dtype = stated == "fp8" ? ExpertDType::kFp8 : ExpertDType::kFp4;
 }
 
@@ -269,10 +271,10 @@ void read_mtp(ConfigReader& in, Config& c) {
     DSpark d;
     d.block_size = in.integer("dspark_block_size", {1, 64});
     d.noise_token_id = in.integer("dspark_noise_token_id", {0, c.vocab_size - 1});
-    d.target_layer_ids =
-        in.integers("dspark_target_layer_ids", {0, c.num_hidden_layers - 1}, 16);
+    d.target_layer_ids = in.integers("dspark_target_layer_ids", {0, c.num_hidden_layers - 1}, 16);
     d.markov_rank = in.integer("dspark_markov_rank", {1, kWidthMax});
-    in.require(!d.target_layer_ids.empty(), "dspark_target_layer_ids is empty, expected 1 to 16 ids");
+    in.require(!d.target_layer_ids.empty(),
+               "dspark_target_layer_ids is empty, expected 1 to 16 ids");
     for (size_t i = 1; i < d.target_layer_ids.size(); ++i)
         in.require(d.target_layer_ids[i - 1] < d.target_layer_ids[i],
                    "dspark_target_layer_ids[{}] is {}, expected ids in ascending order", i,

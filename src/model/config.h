@@ -95,8 +95,9 @@ struct Config {
     // layer_idx counts the MTP stages on after the main layers.
     AttentionKind attention_kind(int64_t layer_idx) const {
         const int64_t ratio = compress_ratios[static_cast<size_t>(layer_idx)];
-        return ratio == 0 ? AttentionKind::kWindow
-                          : ratio == 4 ? AttentionKind::kCsa : AttentionKind::kHca;
+        return ratio == 0   ? AttentionKind::kWindow
+               : ratio == 4 ? AttentionKind::kCsa
+                            : AttentionKind::kHca;
     }
     int64_t nope_head_dim() const { return head_dim - qk_rope_head_dim; }
     bool uses_hash_routing(int64_t layer_idx) const { return layer_idx < num_hash_layers; }

@@ -32,7 +32,9 @@ inline Json official_config(const std::string& file) {
 }
 
 // Every layer kind, hash routing and an MTP block, in a few megabytes.
-inline Json tiny_config() { return preset_config(SynthPreset::kTiny); }
+inline Json tiny_config() {
+    return preset_config(SynthPreset::kTiny);
+}
 
 // The same with three DSpark stages instead of the MTP block (spec 13.1).
 inline Json tiny_dspark_config() {

@@ -96,7 +96,8 @@ const Rule kRules[] = {
     {"index topk", set("index_topk", 0), "index_topk is 0"},
     {"per token", set("num_experts_per_tok", 9), "num_experts_per_tok is 9, expected at most"},
     {"experts", set("n_routed_experts", 5000), "n_routed_experts is 5000"},
-    {"inner", set("moe_intermediate_size", 100), "moe_intermediate_size is 100, expected a multiple"},
+    {"inner", set("moe_intermediate_size", 100),
+     "moe_intermediate_size is 100, expected a multiple"},
     {"scoring", set("scoring_func", "sigmoid"), "scoring_func is \"sigmoid\""},
     {"topk method", set("topk_method", "greedy"), "topk_method is \"greedy\""},
     {"norm topk", set("norm_topk_prob", false), "norm_topk_prob is false"},
@@ -119,7 +120,10 @@ const Rule kRules[] = {
     {"rope text", set("rope_scaling", "yarn"), "rope_scaling is \"yarn\", expected an object"},
     {"rope factor", [](Json& j) { j["rope_scaling"]["factor"] = 0.5; }, "rope_scaling.factor is"},
     {"rope betas", [](Json& j) { j["rope_scaling"]["beta_slow"] = 64; }, "rope_scaling.beta_fast"},
-    {"block size", [](Json& j) { j["quantization_config"]["weight_block_size"] = {64, 64}; },
+    {"block size",
+     [](Json& j) {
+         j["quantization_config"]["weight_block_size"] = {64, 64};
+     },
      "quantization_config.weight_block_size is [64,64]"},
     {"scale format", [](Json& j) { j["quantization_config"]["scale_fmt"] = "f32"; },
      "quantization_config.scale_fmt"},
@@ -208,7 +212,8 @@ TEST(Config, DSparkKeys) {
         {"none", set("dspark_target_layer_ids", std::vector<int>{}), "is empty"},
         {"noise", set("dspark_noise_token_id", 512), "dspark_noise_token_id is 512"},
         {"rank", set("dspark_markov_rank", 0), "dspark_markov_rank is 0"},
-        {"no stage", [](Json& j) { j["compress_ratios"] = {0, 0, 4, 128, 4, 128}; }, "has 0 entries"},
+        {"no stage", [](Json& j) { j["compress_ratios"] = {0, 0, 4, 128, 4, 128}; },
+         "has 0 entries"},
     };
     for (const Rule& rule : rules) {
         Json json = test::tiny_dspark_config();
@@ -221,8 +226,17 @@ TEST(Config, DSparkKeys) {
 
 TEST(Config, EveryTypeInEveryPlaceIsAnErrorOrAccepted) {
     // No combination may crash, and a refusal names the key.
-    const Json values[] = {nullptr, true, -1, 0, 1e300, "text", Json::array(), Json::object(),
-                           UINT64_MAX, INT64_MIN, Json::array({Json::object()})};
+    const Json values[] = {nullptr,
+                           true,
+                           -1,
+                           0,
+                           1e300,
+                           "text",
+                           Json::array(),
+                           Json::object(),
+                           UINT64_MAX,
+                           INT64_MIN,
+                           Json::array({Json::object()})};
     const Json good = test::tiny_config();
     for (const auto& [key, unused] : good.items())
         for (const Json& value : values) {

@@ -39,8 +39,7 @@ int64_t rows_attended(const Config& c, int64_t layer_idx, int64_t context) {
 void add_compressor(const Config& c, int64_t layer_idx, int64_t context, CostBreakdown& cost) {
     const int64_t index_width = c.index_n_heads * c.index_head_dim;
     switch (c.attention_kind(layer_idx)) {
-        case AttentionKind::kWindow:
-            break;
+        case AttentionKind::kWindow: break;
         case AttentionKind::kHca:  // wkv and wgate, [head_dim, D] each
             cost.compressor.bf16 += 2 * c.head_dim * c.hidden_size;
             break;

@@ -73,10 +73,10 @@ class Forward {
     std::span<const BatchRow> rows_;
     std::span<const BatchSequence> sequences_;
     Impl impl_;
-    Rounding rounding_;           // of activations
-    ActivationQuant plain_;       // inputs that stay bf16
-    ActivationQuant quantised_;   // inputs of FP8 and FP4 linears
-    std::string trace_prefix_;    // "layers.3"
+    Rounding rounding_;          // of activations
+    ActivationQuant plain_;      // inputs that stay bf16
+    ActivationQuant quantised_;  // inputs of FP8 and FP4 linears
+    std::string trace_prefix_;   // "layers.3"
     size_t d_model_, hc_, heads_, head_dim_, rope_dim_;
 };
 

@@ -17,7 +17,8 @@ void Forward::embed() {
         const std::span<float> first = streams.first(d_model_);
         decode_weight_row(table, static_cast<size_t>(rows_[row].token), first);
         for (size_t j = 1; j < hc_; ++j)
-            std::copy(first.begin(), first.end(), streams.begin() + static_cast<long>(j * d_model_));
+            std::copy(first.begin(), first.end(),
+                      streams.begin() + static_cast<long>(j * d_model_));
     });
 }
 

@@ -71,14 +71,12 @@ void Forward::score_tile(size_t layer_idx, size_t row_begin, size_t row_end, siz
                 const size_t entry = page * layer.entries_per_page;
                 float* scores[kRowsPerItem];
                 for (size_t i = 0; i < num_rows; ++i)
-                    scores[i] =
-                        s_.index_scores.data() + (first - row_begin + i) * stride + entry;
-                score_index_keys(
-                    impl_, shape, {s_.index_queries.data() + first, num_rows},
-                    {.values = sequence.kv->key_values(layer_idx, page),
-                     .scales = sequence.kv->key_scales(layer_idx, page),
-                     .count = std::min(layer.entries_per_page, entries - entry)},
-                    {scores, num_rows});
+                    scores[i] = s_.index_scores.data() + (first - row_begin + i) * stride + entry;
+                score_index_keys(impl_, shape, {s_.index_queries.data() + first, num_rows},
+                                 {.values = sequence.kv->key_values(layer_idx, page),
+                                  .scales = sequence.kv->key_scales(layer_idx, page),
+                                  .count = std::min(layer.entries_per_page, entries - entry)},
+                                 {scores, num_rows});
             }
         });
         if (model_.counts_ != nullptr)
@@ -95,9 +93,8 @@ void Forward::trace_selection(size_t) const {
     for (size_t row = 0; row < rows_.size(); ++row) {
         const size_t visible = static_cast<size_t>((rows_[row].position + 1) / 4);
         for (size_t i = 0; i < std::min(visible, topk); ++i)
-            entries[row * topk + i] = visible <= topk
-                                          ? static_cast<float>(i)
-                                          : static_cast<float>(s_.selected[row][i]);
+            entries[row * topk + i] =
+                visible <= topk ? static_cast<float>(i) : static_cast<float>(s_.selected[row][i]);
     }
     trace(".attn.topk", entries, {topk});
 }

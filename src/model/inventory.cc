@@ -7,8 +7,12 @@
 namespace baleen {
 namespace {
 
-uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-uint64_t as_size(int64_t value) { return static_cast<uint64_t>(value); }
+uint64_t ceil_div(uint64_t a, uint64_t b) {
+    return (a + b - 1) / b;
+}
+uint64_t as_size(int64_t value) {
+    return static_cast<uint64_t>(value);
+}
 
 // Joins prefix and suffix into one reused buffer and fills in the TensorSpec.
 class Lister {
@@ -28,7 +32,8 @@ class Lister {
         emit(suffix, {.dtype = dtype, .role = role, .dims = {size, 0}, .rank = 1});
     }
     void matrix(std::string_view suffix, DType dtype, Role role, uint64_t rows, uint64_t cols) {
-        emit(suffix, {.dtype = dtype, .role = role, .dims = {rows, cols}, .rank = 2, .fan_in = cols});
+        emit(suffix,
+             {.dtype = dtype, .role = role, .dims = {rows, cols}, .rank = 2, .fan_in = cols});
     }
     void norm(std::string_view suffix, uint64_t size) {
         vector(suffix, DType::kBF16, Role::kNorm, size);
@@ -55,7 +60,9 @@ class Lister {
 void Lister::emit(std::string_view suffix, TensorSpec spec) {
     name_.assign(prefix_).append(suffix);
     spec.name = name_;
-    spec.group = in_mtp_ ? TensorGroup::kMtp : spec.role == Role::kNorm ? TensorGroup::kNorms : group_;
+    spec.group = in_mtp_                    ? TensorGroup::kMtp
+                 : spec.role == Role::kNorm ? TensorGroup::kNorms
+                                            : group_;
     visitor_(spec);
 }
 

@@ -16,12 +16,12 @@ namespace baleen {
 
 // What a tensor is for; decides how synth fills it.
 enum class TensorRole : uint8_t {
-    kEmbedding,    // rows by token id
-    kLinear,       // [out, in] weight: bf16, e4m3 or packed e2m1
-    kBlockScale,   // ue8m0 scales of the kLinear visited just before
-    kNorm,         // RMSNorm weight
+    kEmbedding,   // rows by token id
+    kLinear,      // [out, in] weight: bf16, e4m3 or packed e2m1
+    kBlockScale,  // ue8m0 scales of the kLinear visited just before
+    kNorm,        // RMSNorm weight
     kRouterBias,
-    kHashTable,    // tid2eid
+    kHashTable,  // tid2eid
     kAttnSink,
     kPositionBias,  // ape
     kHcFn,

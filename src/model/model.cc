@@ -17,18 +17,16 @@ Model::Model(std::shared_ptr<const Weights> weights, ThreadPool& pool, const Mod
       pool_(pool),
       options_(options),
       kv_layout_(std::make_shared<KvLayout>(
-          kv_spec(weights_->config, options.numerics == Numerics::kOfficial
-                                        ? KvEncoding::kPacked
-                                        : KvEncoding::kF32))) {
+          kv_spec(weights_->config, options.numerics == Numerics::kOfficial ? KvEncoding::kPacked
+                                                                            : KvEncoding::kF32))) {
     const Config& c = config();
     frequencies_window_ = rope_frequencies(c.qk_rope_head_dim, c.rope_theta, nullptr);
     if (c.rope_scaling) {
-        const YarnArgs yarn{
-            .factor = c.rope_scaling->factor,
-            .original_context =
-                static_cast<double>(c.rope_scaling->original_max_position_embeddings),
-            .beta_fast = c.rope_scaling->beta_fast,
-            .beta_slow = c.rope_scaling->beta_slow};
+        const YarnArgs yarn{.factor = c.rope_scaling->factor,
+                            .original_context = static_cast<double>(
+                                c.rope_scaling->original_max_position_embeddings),
+                            .beta_fast = c.rope_scaling->beta_fast,
+                            .beta_slow = c.rope_scaling->beta_slow};
         frequencies_compressed_ =
             rope_frequencies(c.qk_rope_head_dim, c.compress_rope_theta, &yarn);
     } else {
@@ -51,8 +49,8 @@ Result<void> Model::forward(std::span<const SequenceStep> steps) {
         for (size_t i = 0; i < step.tokens.size(); ++i) {
             CHECK_GE(step.tokens[i], 0);
             CHECK_LT(step.tokens[i], config().vocab_size);
-            s.rows.push_back({step.tokens[i], position + static_cast<int64_t>(i),
-                              s.sequences.size() - 1});
+            s.rows.push_back(
+                {step.tokens[i], position + static_cast<int64_t>(i), s.sequences.size() - 1});
         }
     }
     CHECK_LE(s.rows.size(), options_.rows_max);
@@ -129,8 +127,7 @@ void Forward::run_layers(const SequenceStep* steps) {
 
 void Forward::run_block(size_t layer_idx, const LayerWeights& layer, const std::string& name) {
     trace_prefix_ = name;
-    const std::span<const float> streams =
-        s_.streams.span().first(rows_.size() * hc_ * d_model_);
+    const std::span<const float> streams = s_.streams.span().first(rows_.size() * hc_ * d_model_);
     hc_enter(layer.hc_attn, layer.attn_norm);
     attention(layer_idx, layer);
     hc_leave();
@@ -145,8 +142,8 @@ void Forward::run_block(size_t layer_idx, const LayerWeights& layer, const std::
 void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeight& norm,
                            size_t row, size_t num_rows, float* logits) {
     const float eps = static_cast<float>(config_.rms_norm_eps);
-    const LinearInput streams = LinearInput::borrow(s_.streams.data() + row * hc_ * d_model_,
-                                                    num_rows, hc_ * d_model_);
+    const LinearInput streams =
+        LinearInput::borrow(s_.streams.data() + row * hc_ * d_model_, num_rows, hc_ * d_model_);
     const LinearJob mix =
         linear_job(hc_head.fn, streams, num_rows, s_.mixes.data(), Rounding::kNone);
     linears({&mix, 1});
@@ -156,8 +153,8 @@ void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeig
         const std::span<float> mixes = s_.mixes.row(i, hc_);
         for (float& v : mixes) v *= rstd;
         const std::span<float> weights = s_.pre.row(i, hc_);
-        hc_head_weights(mixes, hc_head.base, hc_head.scale[0],
-                        static_cast<float>(config_.hc_eps), weights);
+        hc_head_weights(mixes, hc_head.base, hc_head.scale[0], static_cast<float>(config_.hc_eps),
+                        weights);
         const std::span<float> y = s_.x.row(i, d_model_);
         hc_collapse(impl_, x, weights, rounding_, y);
         rms_norm(impl_, y, norm, eps, rounding_, y);
@@ -167,7 +164,8 @@ void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeig
         linear_job(model_.weights_->head, s_.x_plain, num_rows, logits, Rounding::kNone);
     linears({&head, 1});
     if (tracing() && num_rows == rows_.size())
-        trace(".logits", {logits, num_rows * model_.weights_->head.rows}, {model_.weights_->head.rows});
+        trace(".logits", {logits, num_rows * model_.weights_->head.rows},
+              {model_.weights_->head.rows});
 }
 
 void Forward::linears(std::span<const LinearJob> jobs) {

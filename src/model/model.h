@@ -44,8 +44,9 @@ struct SequenceStep {
     KvCache* kv = nullptr;
     std::span<const TokenId> tokens;  // at positions kv->length() and on; all below vocab_size
     LogitsOf wanted = LogitsOf::kNone;
-    float* logits = nullptr;   // [1 or tokens.size(), vocab_size] f32
-    float* streams = nullptr;  // [tokens.size(), hc_mult, D]: residual after the last layer, or null
+    float* logits = nullptr;  // [1 or tokens.size(), vocab_size] f32
+    float* streams =
+        nullptr;  // [tokens.size(), hc_mult, D]: residual after the last layer, or null
 };
 
 // Tokens of the MTP block (spec 9): row i combines the main model's streams at position

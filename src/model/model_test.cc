@@ -29,15 +29,16 @@ class TemporaryCheckpoint {
     std::string path_;
 };
 
-double within(double a, double b) { return std::abs(a - b) / b; }
+double within(double a, double b) {
+    return std::abs(a - b) / b;
+}
 
 TEST(ModelCost, ClosedFormMatchesCountedOperationsAndAllocatedBytes) {
     const TemporaryCheckpoint checkpoint(preset_config(SynthPreset::kTiny));
     const auto weights = checkpoint.load();
     ThreadPool pool(2);
     Model model(weights, pool, {.rows_max = 128});
-    auto pages =
-        std::make_shared<PagePool>(model.kv_layout()->page_bytes, size_t{1} << 16);
+    auto pages = std::make_shared<PagePool>(model.kv_layout()->page_bytes, size_t{1} << 16);
     KvCache kv(model.kv_layout(), pages);
     std::vector<TokenId> chunk(128);
     for (size_t i = 0; i < chunk.size(); ++i) chunk[i] = static_cast<TokenId>(i * 3 % 500);

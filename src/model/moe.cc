@@ -16,7 +16,9 @@ namespace {
 constexpr size_t kExpertsPerTokenMax = 64;
 
 // sqrt(softplus(z)); above 20 softplus is the identity, as in the reference's library.
-float sqrt_softplus(float z) { return std::sqrt(z > 20.0f ? z : std::log1p(std::exp(z))); }
+float sqrt_softplus(float z) {
+    return std::sqrt(z > 20.0f ? z : std::log1p(std::exp(z)));
+}
 
 // Ids of the k largest values, ascending; ties go to the lowest id.
 void top_experts(std::span<const float> scores, std::span<const float> bias,
@@ -45,12 +47,10 @@ void Forward::moe(size_t layer_idx, const MoeWeights& w) {
     const size_t m = rows_.size();
     CHECK_LE(static_cast<size_t>(config_.num_experts_per_tok), kExpertsPerTokenMax);
     s_.jobs.clear();
-    s_.jobs.push_back(
-        linear_job(w.gate, s_.x_plain, m, s_.router_scores.data(), Rounding::kNone));
+    s_.jobs.push_back(linear_job(w.gate, s_.x_plain, m, s_.router_scores.data(), Rounding::kNone));
     s_.jobs.push_back(
         linear_job(w.shared_expert.w1, s_.x_fp8, m, s_.shared_gate.data(), rounding_));
-    s_.jobs.push_back(
-        linear_job(w.shared_expert.w3, s_.x_fp8, m, s_.shared_up.data(), rounding_));
+    s_.jobs.push_back(linear_job(w.shared_expert.w3, s_.x_fp8, m, s_.shared_up.data(), rounding_));
     linears(s_.jobs);
     for_rows([&](size_t row, size_t) { route(row, layer_idx, w); });
     sort_pairs();
@@ -136,8 +136,8 @@ void Forward::run_experts(const MoeWeights& w) {
         (routed ? s_.expert_hidden_fp8 : s_.shared_hidden_fp8).set_row(impl_, i, gate, quantised_);
     });
     s_.jobs.clear();
-    s_.jobs.push_back(linear_job(w.shared_expert.w2, s_.shared_hidden_fp8, m,
-                                 s_.shared_out.data(), rounding_));
+    s_.jobs.push_back(
+        linear_job(w.shared_expert.w2, s_.shared_hidden_fp8, m, s_.shared_out.data(), rounding_));
     for (size_t e = 0; e < w.routed_experts.size(); ++e)
         expert_job(e, w.routed_experts[e].w2, s_.expert_hidden_fp8, s_.iota.data(),
                    s_.expert_out.data());

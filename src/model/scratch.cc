@@ -9,7 +9,9 @@ namespace {
 // Index scores held at once: bounds memory whatever the context (spec 14, I6).
 constexpr size_t kIndexScoreFloats = size_t{4} << 20;
 
-size_t as_size(int64_t value) { return static_cast<size_t>(value); }
+size_t as_size(int64_t value) {
+    return static_cast<size_t>(value);
+}
 
 }  // namespace
 
@@ -17,9 +19,10 @@ Scratch::Scratch(const Config& c, const ModelOptions& options, const KvLayout& l
                  size_t num_threads) {
     const bool official = options.numerics == Numerics::kOfficial;
     const auto input = [&](size_t num_rows, size_t cols) {
-        return LinearInput(num_rows, cols,
-                           LinearInput::storage_for(options.impl, official ? ActivationQuant::kBf16
-                                                                           : ActivationQuant::kNone));
+        return LinearInput(
+            num_rows, cols,
+            LinearInput::storage_for(options.impl,
+                                     official ? ActivationQuant::kBf16 : ActivationQuant::kNone));
     };
     const size_t m = options.rows_max, n = as_size(c.hc_mult), d_model = as_size(c.hidden_size);
     const size_t heads_dim = as_size(c.num_attention_heads * c.head_dim);
@@ -63,7 +66,8 @@ Scratch::Scratch(const Config& c, const ModelOptions& options, const KvLayout& l
     index_compressor_gate = Buffer<float>(m * 2 * index_dim);
     index_queries.resize(has_indexer ? m : 0);
     index_scores = Buffer<float>(
-        has_indexer ? std::max(kIndexScoreFloats, as_size(c.max_position_embeddings) / 4 + 128) : 0);
+        has_indexer ? std::max(kIndexScoreFloats, as_size(c.max_position_embeddings) / 4 + 128)
+                    : 0);
     selected.resize(m);
     for (auto& entries : selected) entries.reserve(has_indexer ? as_size(c.index_topk) : 0);
 

@@ -21,8 +21,8 @@ struct ThreadScratch {
     std::vector<const uint8_t*> rows;    // encoded KV rows a query attends to
     std::vector<const float*> kv_items;  // items of a compressor block
     std::vector<const float*> gate_items;
-    Buffer<float> entry;                 // [max(d, index_head_dim)]
-    Buffer<float> cos_sin;               // [rope_dim]
+    Buffer<float> entry;    // [max(d, index_head_dim)]
+    Buffer<float> cos_sin;  // [rope_dim]
 };
 
 // One row of the batch: a token at its place.
@@ -46,7 +46,7 @@ struct Scratch {
     Scratch(const Config& config, const ModelOptions& options, const KvLayout& layout,
             size_t num_threads);
 
-    std::vector<BatchRow> rows;            // the batch
+    std::vector<BatchRow> rows;  // the batch
     std::vector<BatchSequence> sequences;
 
     // Residual streams and what a sub-layer reads and writes.
@@ -65,52 +65,52 @@ struct Scratch {
     Buffer<float> cos_sin_compressed;  // [M, rope_dim]
     Buffer<float> q_lora;              // [M, R]
     LinearInput q_lora_fp8;
-    Buffer<float> q;                   // [M, H, d]
-    Buffer<float> kv;                  // [M, d]
-    Buffer<uint8_t> window_rows;       // [M, row_bytes]
-    Buffer<float> compressor_kv;       // [M, lanes*d]
-    Buffer<float> compressor_gate;     // [M, lanes*d]
-    Buffer<float> attention_out;       // [M, H, d]
+    Buffer<float> q;                // [M, H, d]
+    Buffer<float> kv;               // [M, d]
+    Buffer<uint8_t> window_rows;    // [M, row_bytes]
+    Buffer<float> compressor_kv;    // [M, lanes*d]
+    Buffer<float> compressor_gate;  // [M, lanes*d]
+    Buffer<float> attention_out;    // [M, H, d]
     LinearInput attention_out_plain;
-    Buffer<float> o_lora;              // [M, G*o_lora_rank]
+    Buffer<float> o_lora;  // [M, G*o_lora_rank]
     LinearInput o_lora_fp8;
 
     // Indexer.
-    Buffer<float> index_q;             // [M, index_n_heads, index_head_dim]
-    Buffer<float> index_weights;       // [M, index_n_heads]
-    Buffer<float> index_compressor_kv;    // [M, 2*index_head_dim]
-    Buffer<float> index_compressor_gate;  // [M, 2*index_head_dim]
-    std::vector<IndexQuery> index_queries;        // [M]
-    Buffer<float> index_scores;                   // a tile of rows x visible entries
-    std::vector<std::vector<int32_t>> selected;   // [M] entries, ascending
+    Buffer<float> index_q;                       // [M, index_n_heads, index_head_dim]
+    Buffer<float> index_weights;                 // [M, index_n_heads]
+    Buffer<float> index_compressor_kv;           // [M, 2*index_head_dim]
+    Buffer<float> index_compressor_gate;         // [M, 2*index_head_dim]
+    std::vector<IndexQuery> index_queries;       // [M]
+    Buffer<float> index_scores;                  // a tile of rows x visible entries
+    std::vector<std::vector<int32_t>> selected;  // [M] entries, ascending
 
     // MoE. A pair is one (row, routed expert); pairs are sorted by expert, then by row.
-    Buffer<float> router_scores;       // [M, E]
-    std::vector<int32_t> row_experts;  // [M, k] ascending expert ids
-    std::vector<float> row_weights;    // [M, k]
-    std::vector<int32_t> row_pairs;    // [M, k] pair indices in that order
-    std::vector<int32_t> expert_begin; // [E+1] first pair of each expert
-    std::vector<int32_t> pair_row;     // [M*k]
-    std::vector<float> pair_weight;    // [M*k]
-    std::vector<int32_t> iota;         // [M*k] 0, 1, 2, ...
-    Buffer<float> expert_gate;         // [M*k, I]
-    Buffer<float> expert_up;           // [M*k, I]
-    LinearInput expert_hidden_fp8;     // [M*k, I]
-    Buffer<float> expert_out;          // [M*k, D]
-    Buffer<float> shared_gate;         // [M, I]
-    Buffer<float> shared_up;           // [M, I]
-    LinearInput shared_hidden_fp8;     // [M, I]
-    Buffer<float> shared_out;          // [M, D]
+    Buffer<float> router_scores;        // [M, E]
+    std::vector<int32_t> row_experts;   // [M, k] ascending expert ids
+    std::vector<float> row_weights;     // [M, k]
+    std::vector<int32_t> row_pairs;     // [M, k] pair indices in that order
+    std::vector<int32_t> expert_begin;  // [E+1] first pair of each expert
+    std::vector<int32_t> pair_row;      // [M*k]
+    std::vector<float> pair_weight;     // [M*k]
+    std::vector<int32_t> iota;          // [M*k] 0, 1, 2, ...
+    Buffer<float> expert_gate;          // [M*k, I]
+    Buffer<float> expert_up;            // [M*k, I]
+    LinearInput expert_hidden_fp8;      // [M*k, I]
+    Buffer<float> expert_out;           // [M*k, D]
+    Buffer<float> shared_gate;          // [M, I]
+    Buffer<float> shared_up;            // [M, I]
+    LinearInput shared_hidden_fp8;      // [M, I]
+    Buffer<float> shared_out;           // [M, D]
 
     // MTP input.
-    Buffer<float> mtp_hidden;  // [M*n, D]
-    LinearInput mtp_embed_fp8; // [M, D]
-    LinearInput mtp_hidden_fp8;  // [M*n, D]
-    Buffer<float> mtp_embed_out;   // [M, D]
+    Buffer<float> mtp_hidden;     // [M*n, D]
+    LinearInput mtp_embed_fp8;    // [M, D]
+    LinearInput mtp_hidden_fp8;   // [M*n, D]
+    Buffer<float> mtp_embed_out;  // [M, D]
 
-    std::vector<LinearJob> jobs;               // reserved for the largest set
-    std::vector<LinearScratch> linear;         // per thread
-    std::vector<ThreadScratch> threads;        // per thread
+    std::vector<LinearJob> jobs;         // reserved for the largest set
+    std::vector<LinearScratch> linear;   // per thread
+    std::vector<ThreadScratch> threads;  // per thread
 };
 
 }  // namespace baleen

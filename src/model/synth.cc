@@ -44,9 +44,10 @@ std::vector<PlannedShard> plan_shards(const Config& config, uint64_t shard_bytes
         PlannedShard& shard = shards[i];
         shard.file = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
         // Widest elements first, so that every tensor is aligned to its element.
-        std::stable_sort(shard.tensors.begin(), shard.tensors.end(), [](const auto& a, const auto& b) {
-            return dtype_bytes(a.spec.dtype) > dtype_bytes(b.spec.dtype);
-        });
+        std::stable_sort(shard.tensors.begin(), shard.tensors.end(),
+                         [](const auto& a, const auto& b) {
+                             return dtype_bytes(a.spec.dtype) > dtype_bytes(b.spec.dtype);
+                         });
         uint64_t begin = 0;
         for (PlannedTensor& tensor : shard.tensors) {
             tensor.spec.name = tensor.name;
@@ -75,7 +76,8 @@ std::string shard_header(const PlannedShard& shard) {
 }
 
 Json index_json(const std::vector<PlannedShard>& shards, uint64_t bytes) {
-    Json::object_t weight_map;  // filled by push_back: keys are distinct, and looking would be O(n^2)
+    Json::object_t
+        weight_map;  // filled by push_back: keys are distinct, and looking would be O(n^2)
     for (const PlannedShard& shard : shards)
         for (const PlannedTensor& t : shard.tensors) weight_map.push_back({t.name, shard.file});
     Json index;
@@ -171,7 +173,8 @@ void CheckpointWriter::remove_written() const {
 // Files of an earlier checkpoint that a new one would not overwrite by name.
 Result<void> remove_old_checkpoint(const fs::path& directory) {
     std::error_code error;
-    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    for (fs::directory_iterator it(directory, error), end; !error && it != end;
+         it.increment(error)) {
         const std::string name = it->path().filename().string();
         if (!name.ends_with(".safetensors") && name != "model.safetensors.index.json") continue;
         if (!fs::remove(it->path(), error) || error) break;
@@ -190,7 +193,8 @@ Result<void> prepare_directory(const SynthOptions& options) {
                           error ? error.message() : "a file is in its place");
     const bool empty = fs::is_empty(options.directory, error);
     if (error)
-        return make_error(ErrorCode::kIo, "{}: cannot list: {}", options.directory, error.message());
+        return make_error(ErrorCode::kIo, "{}: cannot list: {}", options.directory,
+                          error.message());
     if (empty) return {};
     if (options.overwrite == Overwrite::kRefuse)
         return make_error(ErrorCode::kInvalidArgument,
@@ -213,8 +217,8 @@ Result<void> check_free_space(const std::string& directory, uint64_t needed) {
 
 }  // namespace
 
-Result<SynthSummary> write_synthetic_checkpoint(const Json& config_json, const SynthOptions& options,
-                                                ThreadPool& pool) {
+Result<SynthSummary> write_synthetic_checkpoint(const Json& config_json,
+                                                const SynthOptions& options, ThreadPool& pool) {
     const Config config = TRY(Config::from_json(config_json));
     const InventoryTotal total = inventory_total(config);
     TRY(prepare_directory(options));

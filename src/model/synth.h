@@ -1,6 +1,6 @@
 // Writes checkpoints with random weights, for any Config, in the official layout (spec section 2).
-// The numbers are scaled so that activations stay of order 1 through any number of layers. Same bytes
-// for the same config and seed, whatever the thread count; a few megabytes of memory.
+// The numbers are scaled so that activations stay of order 1 through any number of layers. Same
+// bytes for the same config and seed, whatever the thread count; a few megabytes of memory.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct SynthSummary {
 // Checks config_json as Config::from_json does, then writes config.json (config_json itself),
 // shards and index. Fails before writing when the disk has too little room; removes what it wrote
 // when it fails later. The index and config.json come last: a folder cut short does not load.
-Result<SynthSummary> write_synthetic_checkpoint(const Json& config_json, const SynthOptions& options,
-                                                ThreadPool& pool);
+Result<SynthSummary> write_synthetic_checkpoint(const Json& config_json,
+                                                const SynthOptions& options, ThreadPool& pool);
 
 }  // namespace baleen

@@ -15,12 +15,12 @@ namespace {
 // Standard deviation of the e4m3 codes: the largest of 256 quantiles, 2.9 times this, stays under
 // the format's 448 while few fall among its subnormals.
 constexpr double kE4m3Std = 112;
-// Uniform nibbles: the root mean square of 0, 0.5, 1, 1.5, 2, 3, 4, 6. As it happens these are close
-// to evenly spaced quantiles of a normal distribution with this deviation.
+// Uniform nibbles: the root mean square of 0, 0.5, 1, 1.5, 2, 3, 4, 6. As it happens these are
+// close to evenly spaced quantiles of a normal distribution with this deviation.
 constexpr double kE2m1Std = 2.9262;
 
-// Inverse of the normal distribution function by bisection on its tail integral (erfc): slow, plain,
-// and only run 65536 times.
+// Inverse of the normal distribution function by bisection on its tail integral (erfc): slow,
+// plain, and only run 65536 times.
 double normal_quantile(double p) {
     double low = -6;
     double high = 6;
@@ -44,7 +44,8 @@ uint64_t seed_of(uint64_t seed, std::string_view name) {
     return split_mix64(state);
 }
 
-// Calls make(word, bytes) with kBytes places for every word of the range; the last may be cut short.
+// Calls make(word, bytes) with kBytes places for every word of the range; the last may be cut
+// short.
 template <size_t kBytes, typename Make>
 void fill_words(uint64_t seed, uint64_t offset, std::span<uint8_t> out, const Make& make) {
     const uint64_t first = offset / kBytes;
@@ -57,8 +58,8 @@ void fill_words(uint64_t seed, uint64_t offset, std::span<uint8_t> out, const Ma
     }
 }
 
-// The power of two nearest to 1 / (sqrt(fan_in) * code_std): keeps a linear's outputs at the size of
-// its inputs.
+// The power of two nearest to 1 / (sqrt(fan_in) * code_std): keeps a linear's outputs at the size
+// of its inputs.
 int scale_exponent(uint64_t fan_in, double code_std) {
     return static_cast<int>(
         std::lround(-0.5 * std::log2(static_cast<double>(fan_in)) - std::log2(code_std)));
@@ -125,8 +126,8 @@ void TensorFiller::fill(const TensorSpec& spec, uint64_t seed, uint64_t offset,
         CHECK(spec.dtype == DType::kBF16);
         const int exponent =
             spec.role == TensorRole::kEmbedding ? 0 : scale_exponent(spec.fan_in, 1);
-        // Adding to the exponent field multiplies by a power of two; the smallest quantile is 2^-16,
-        // far from the subnormals.
+        // Adding to the exponent field multiplies by a power of two; the smallest quantile is
+        // 2^-16, far from the subnormals.
         const auto shift = static_cast<uint16_t>(exponent * 128);
         return fill_words<8>(own_seed, offset, out, [&](uint64_t word, uint8_t* at) {
             for (int i = 0; i < 4; ++i) {

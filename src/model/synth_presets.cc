@@ -31,15 +31,50 @@ constexpr std::string_view kTokenizerSectionsJson = R"json({
 
 // The official control tokens of ids 128800-128846, placeholders left out, in id order.
 constexpr auto kControlTokens = std::to_array<std::string_view>({
-    "<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>", "<｜User｜>", "<｜Assistant｜>", "<|EOT|>",
-    "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
-    "<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>", "<｜tool▁output▁begin｜>",
-    "<｜tool▁output▁end｜>", "<｜tool▁sep｜>", "<｜begin▁of▁repo▁name｜>", "<｜end▁of▁repo▁name｜>",
-    "<｜begin▁of▁file▁name｜>", "<｜end▁of▁file▁name｜>", "<｜begin▁of▁file｜>", "<｜end▁of▁file｜>",
-    "<think>", "</think>", "｜DSML｜", "<｜begin▁sys｜>", "<｜end▁sys｜>", "<｜latest_reminder｜>",
-    "<｜action｜>", "<｜query｜>", "<｜authority｜>", "<｜domain｜>", "<｜task｜>", "<｜political｜>",
-    "<｜entity｜>", "<｜title｜>", "<｜safety｜>", "<｜answer｜>", "<｜search｜>", "<dsml:", "</dsml:",
-    "<｜search▁begin｜>", "<｜search▁end｜>", "<｜extracted_url｜>", "<｜read_url｜>",
+    "<｜fim▁hole｜>",
+    "<｜fim▁begin｜>",
+    "<｜fim▁end｜>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+    "<|EOT|>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁calls▁end｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁outputs▁begin｜>",
+    "<｜tool▁outputs▁end｜>",
+    "<｜tool▁output▁begin｜>",
+    "<｜tool▁output▁end｜>",
+    "<｜tool▁sep｜>",
+    "<｜begin▁of▁repo▁name｜>",
+    "<｜end▁of▁repo▁name｜>",
+    "<｜begin▁of▁file▁name｜>",
+    "<｜end▁of▁file▁name｜>",
+    "<｜begin▁of▁file｜>",
+    "<｜end▁of▁file｜>",
+    "<think>",
+    "</think>",
+    "｜DSML｜",
+    "<｜begin▁sys｜>",
+    "<｜end▁sys｜>",
+    "<｜latest_reminder｜>",
+    "<｜action｜>",
+    "<｜query｜>",
+    "<｜authority｜>",
+    "<｜domain｜>",
+    "<｜task｜>",
+    "<｜political｜>",
+    "<｜entity｜>",
+    "<｜title｜>",
+    "<｜safety｜>",
+    "<｜answer｜>",
+    "<｜search｜>",
+    "<dsml:",
+    "</dsml:",
+    "<｜search▁begin｜>",
+    "<｜search▁end｜>",
+    "<｜extracted_url｜>",
+    "<｜read_url｜>",
     "<｜end_of_query｜>",
 });
 constexpr std::string_view kSpecialControlToken = "<｜end_of_query｜>";  // the only "special" one
@@ -47,12 +82,15 @@ constexpr std::string_view kSpecialControlToken = "<｜end_of_query｜>";  // th
 constexpr int64_t kFirstByteId = 3;
 constexpr int64_t kFirstControlId = kFirstByteId + 256;
 
-Json parse_constant(std::string_view text) { return parse_json(text).value(); }
+Json parse_constant(std::string_view text) {
+    return parse_json(text).value();
+}
 
 std::string utf8(uint32_t code_point) {
     CHECK_LT(code_point, 0x800u);
     if (code_point < 0x80) return {static_cast<char>(code_point)};
-    return {static_cast<char>(0xC0 | (code_point >> 6)), static_cast<char>(0x80 | (code_point & 63))};
+    return {static_cast<char>(0xC0 | (code_point >> 6)),
+            static_cast<char>(0x80 | (code_point & 63))};
 }
 
 // The 256 symbols of byte-level BPE: printable Latin-1 bytes stand for themselves, the others are
@@ -70,8 +108,8 @@ std::array<std::string, 256> byte_symbols() {
 }
 
 Json added_token(int64_t id, std::string_view content, bool special) {
-    return {{"id", id},          {"content", content}, {"single_word", false}, {"lstrip", false},
-            {"rstrip", false},   {"normalized", !special}, {"special", special}};
+    return {{"id", id},        {"content", content},     {"single_word", false}, {"lstrip", false},
+            {"rstrip", false}, {"normalized", !special}, {"special", special}};
 }
 
 }  // namespace
@@ -105,7 +143,8 @@ Result<Json> with_overrides(Json config, const ConfigOverrides& overrides) {
     const int64_t layers = TRY(json_int(config, "num_hidden_layers", {1, 1 << 20}));
     const int64_t kept = *overrides.num_layers;
     if (kept < 1 || kept > layers)
-        return make_error(ErrorCode::kInvalidArgument, "layers is {}, expected 1 to {}", kept, layers);
+        return make_error(ErrorCode::kInvalidArgument, "layers is {}, expected 1 to {}", kept,
+                          layers);
     config["num_hidden_layers"] = kept;
     if (json_has(config, "num_hash_layers") && config["num_hash_layers"] > kept)
         config["num_hash_layers"] = kept;
@@ -118,10 +157,12 @@ Result<Json> with_overrides(Json config, const ConfigOverrides& overrides) {
         config["compress_ratios"] = std::move(ratios);
     }
     // DSpark reads the outputs of the last layers; as many of them as are left.
-    if (json_has(config, "dspark_target_layer_ids") && config["dspark_target_layer_ids"].is_array()) {
+    if (json_has(config, "dspark_target_layer_ids") &&
+        config["dspark_target_layer_ids"].is_array()) {
         const auto num_targets = static_cast<int64_t>(config["dspark_target_layer_ids"].size());
         Json targets = Json::array();
-        for (int64_t i = std::max<int64_t>(0, kept - num_targets); i < kept; ++i) targets.push_back(i);
+        for (int64_t i = std::max<int64_t>(0, kept - num_targets); i < kept; ++i)
+            targets.push_back(i);
         config["dspark_target_layer_ids"] = std::move(targets);
     }
     return config;

@@ -1,5 +1,5 @@
-// The checkpoints that `baleen synth` knows by name: their config.json, and the byte-level tokenizer
-// that goes with the tiny one. Pure functions.
+// The checkpoints that `baleen synth` knows by name: their config.json, and the byte-level
+// tokenizer that goes with the tiny one. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ inline constexpr int64_t kFlashSliceExperts = 64;
 Json preset_config(SynthPreset preset);
 
 struct ConfigOverrides {
-    std::optional<int64_t> num_layers;   // keeps the first layers of the schedule and the MTP stages
+    std::optional<int64_t> num_layers;  // keeps the first layers of the schedule and the MTP stages
     std::optional<int64_t> num_experts;  // per layer
 };
 

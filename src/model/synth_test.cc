@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 using test::TempFolder;
 
-SynthSummary write_or_fail(const Json& config, const SynthOptions& options, size_t num_threads = 2) {
+SynthSummary write_or_fail(const Json& config, const SynthOptions& options,
+                           size_t num_threads = 2) {
     ThreadPool pool(num_threads);
     const auto summary = write_synthetic_checkpoint(config, options, pool);
     EXPECT_TRUE(summary) << summary.error().message;

@@ -71,7 +71,8 @@ const uint8_t* Binder::scales(const std::string& name) {
     for (size_t i = 0; i < count; ++i) {
         uint32_t bits = 0;
         std::memcpy(&bits, tensor.data.data() + 4 * i, 4);
-        const bool is_normal_power = (bits & 0x807FFFFFu) == 0 && bits >> 23 != 0 && bits >> 23 != 255;
+        const bool is_normal_power =
+            (bits & 0x807FFFFFu) == 0 && bits >> 23 != 0 && bits >> 23 != 255;
         if (!is_normal_power && bits != 0x00400000u) {
             report_.problems.push_back(
                 fmt::format("{}: f32 scale {} is {}, expected a power of two from 2^-127 to 2^127",
@@ -189,9 +190,8 @@ void Binder::check_hash_table(const std::string& name, std::span<const uint8_t> 
         }
         int64_t& seen_in = last_row[static_cast<size_t>(expert_idx)];
         if (seen_in == row) {
-            report_.problems.push_back(
-                fmt::format("{}: token {} has expert {} twice, expected distinct ids", name, row,
-                            expert_idx));
+            report_.problems.push_back(fmt::format(
+                "{}: token {} has expert {} twice, expected distinct ids", name, row, expert_idx));
             return;
         }
         seen_in = row;
@@ -237,8 +237,8 @@ void begin_reading_dense(const Checkpoint& checkpoint) {
         if (tensor.name.find(".experts.") != std::string::npos || tensor.data.empty()) continue;
         const auto begin = reinterpret_cast<uintptr_t>(tensor.data.data());
         const uintptr_t page_begin = begin / page * page;
-        (void)::madvise(reinterpret_cast<void*>(page_begin), tensor.data.size() + begin - page_begin,
-                        MADV_WILLNEED);
+        (void)::madvise(reinterpret_cast<void*>(page_begin),
+                        tensor.data.size() + begin - page_begin, MADV_WILLNEED);
     }
 }
 

@@ -22,17 +22,17 @@ using NormWeight = std::vector<float>;
 
 // Hyper-connection parameters of one site (spec 3.3); n = hc_mult.
 struct HyperConnectionWeights {
-    WeightMatrix fn;              // f32 [n*(n+2), n*D]; hc_head: [n, n*D]
-    std::vector<float> base;      // [n*(n+2)]; hc_head: [n]
-    std::vector<float> scale;     // [3]: pre, post, comb; hc_head: [1]
+    WeightMatrix fn;           // f32 [n*(n+2), n*D]; hc_head: [n, n*D]
+    std::vector<float> base;   // [n*(n+2)]; hc_head: [n]
+    std::vector<float> scale;  // [3]: pre, post, comb; hc_head: [1]
 };
 
 // One gated compressor (spec 5): c = head_dim, or index_head_dim inside the indexer.
 struct CompressorWeights {
-    WeightMatrix wkv;         // bf16 [lanes*c, D], lanes = 2 for ratio 4, else 1
-    WeightMatrix wgate;       // bf16 [lanes*c, D]
-    std::vector<float> ape;   // [ratio, lanes*c] position bias of the gate
-    NormWeight norm;          // [c]
+    WeightMatrix wkv;        // bf16 [lanes*c, D], lanes = 2 for ratio 4, else 1
+    WeightMatrix wgate;      // bf16 [lanes*c, D]
+    std::vector<float> ape;  // [ratio, lanes*c] position bias of the gate
+    NormWeight norm;         // [c]
 };
 
 struct IndexerWeights {
@@ -104,8 +104,9 @@ struct Weights {
     std::vector<std::unique_ptr<uint8_t[]>> owned;
 
     // Opens DIR/config.json and its shards, checks the whole inventory (every missing or misshapen
-    // tensor is in the one error, the first kProblemsShown spelled out), binds views. Tensors beyond
-    // the inventory are ignored. Begins to read all but the routed experts into the page cache.
+    // tensor is in the one error, the first kProblemsShown spelled out), binds views. Tensors
+    // beyond the inventory are ignored. Begins to read all but the routed experts into the page
+    // cache.
     static constexpr size_t kProblemsShown = 20;
     static Result<std::shared_ptr<const Weights>> load(const std::string& directory);
 };

@@ -33,9 +33,10 @@ struct Loose {
         std::string header = "{";
         std::string data;
         for (const auto& [name, t] : tensors) {
-            header += fmt::format(R"({}"{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
-                                  header.size() > 1 ? "," : "", name, t.dtype,
-                                  dump_json(Json(t.shape)), data.size(), data.size() + t.bytes.size());
+            header +=
+                fmt::format(R"({}"{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
+                            header.size() > 1 ? "," : "", name, t.dtype, dump_json(Json(t.shape)),
+                            data.size(), data.size() + t.bytes.size());
             data.append(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
         }
         header += "}";
@@ -111,7 +112,8 @@ TEST(Weights, EveryRoleIsBoundToItsTensor) {
     EXPECT_FALSE(w.layers[3].attention.indexer);
     ASSERT_TRUE(w.layers[4].attention.indexer);
     const CompressorWeights& inner = w.layers[4].attention.indexer->compressor;
-    EXPECT_TRUE(same_bytes(inner.wgate.data, t.at("layers.4.attn.indexer.compressor.wgate.weight")));
+    EXPECT_TRUE(
+        same_bytes(inner.wgate.data, t.at("layers.4.attn.indexer.compressor.wgate.weight")));
     EXPECT_TRUE(same_bytes(reinterpret_cast<const uint8_t*>(inner.ape.data()),
                            t.at("layers.4.attn.indexer.compressor.ape")));
     EXPECT_EQ(w.layers[3].attention.compressor->ape.size(), 128u * 128);
@@ -182,7 +184,8 @@ TEST(Weights, ExtraTensorsAreToleratedAndReported) {
     const auto checkpoint = Checkpoint::open(folder.path());
     ASSERT_TRUE(checkpoint);
     const CheckpointReport report = check_checkpoint(*checkpoint, (*loaded)->config);
-    EXPECT_EQ(report.unused, (std::vector<std::string>{"mtp.0.emb.tok_emb.weight", "mtp.0.head.weight"}));
+    EXPECT_EQ(report.unused,
+              (std::vector<std::string>{"mtp.0.emb.tok_emb.weight", "mtp.0.head.weight"}));
     EXPECT_TRUE(report.problems.empty());
 }
 
@@ -263,7 +266,8 @@ TEST(Weights, HashTableIdsMustBeDistinctAndInRange) {
           std::tuple{1, -1, "token 511 has expert -1"}, std::tuple{5, 5, "has expert 5 twice"}}) {
         const auto loaded = with_row(first, second);
         ASSERT_FALSE(loaded) << message;
-        EXPECT_NE(loaded.error().message.find(message), std::string::npos) << loaded.error().message;
+        EXPECT_NE(loaded.error().message.find(message), std::string::npos)
+            << loaded.error().message;
     }
 }
 
@@ -312,14 +316,14 @@ TEST(CheckValues, NaNsAreCountedByTensor) {
     ASSERT_TRUE(checkpoint && config);
     ThreadPool pool(2);
     uint64_t last_done = 0;
-    const auto problems =
-        check_values(*checkpoint, *config, pool,
-                     [&](uint64_t done, uint64_t) { last_done = done; });
-    EXPECT_EQ(problems, (std::vector<std::string>{
-                            "embed.weight has 1 BF16 values that are NaN or infinite",
-                            "hc_head_base has 1 F32 values that are NaN or infinite",
-                            "layers.1.attn.wkv.weight has 2 F8_E4M3 values that are NaN or infinite",
-                            "layers.1.attn.wkv.scale has 1 F8_E8M0 values that are NaN or infinite"}));
+    const auto problems = check_values(*checkpoint, *config, pool,
+                                       [&](uint64_t done, uint64_t) { last_done = done; });
+    EXPECT_EQ(problems,
+              (std::vector<std::string>{
+                  "embed.weight has 1 BF16 values that are NaN or infinite",
+                  "hc_head_base has 1 F32 values that are NaN or infinite",
+                  "layers.1.attn.wkv.weight has 2 F8_E4M3 values that are NaN or infinite",
+                  "layers.1.attn.wkv.scale has 1 F8_E8M0 values that are NaN or infinite"}));
     EXPECT_EQ(last_done, inventory_total(*config).bytes);
 }
 

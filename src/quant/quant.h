@@ -28,7 +28,9 @@ constexpr float f32_from_bf16(Bf16 value) {
 }
 
 // The nearest bf16 value, as f32.
-constexpr float round_bf16(float value) { return f32_from_bf16(bf16_from_f32(value)); }
+constexpr float round_bf16(float value) {
+    return f32_from_bf16(bf16_from_f32(value));
+}
 
 // ---- ue8m0: power-of-two scales -------------------------------------------------------------
 
@@ -51,7 +53,7 @@ uint8_t e4m3_from_f32(float value);
 // ---- e2m1: sign and 3-bit magnitude code 0, 0.5, 1, 1.5, 2, 3, 4, 6 --------------------------
 
 inline constexpr float kE2m1Max = 6.0f;
-inline constexpr std::array<float, 16> kE2m1Values = {0,  0.5f,  1,  1.5f,  2,  3,  4,  6,
+inline constexpr std::array<float, 16> kE2m1Values = {0, 0.5f,  1,  1.5f,  2,  3,  4,  6,
                                                       0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 
 // Saturates at +-6; ties go to the even code (as values: 0.25 -> 0, 0.75 -> 1, 2.5 -> 2, 5 -> 4).

@@ -41,8 +41,8 @@ constexpr std::string_view dtype_name(DType dtype) {
 }
 
 constexpr std::optional<DType> dtype_from_name(std::string_view name) {
-    for (DType d : {DType::kF32, DType::kBF16, DType::kF8E4M3, DType::kF8E8M0, DType::kI8,
-                    DType::kI64})
+    for (DType d :
+         {DType::kF32, DType::kBF16, DType::kF8E4M3, DType::kF8E8M0, DType::kI8, DType::kI64})
         if (dtype_name(d) == name) return d;
     return std::nullopt;
 }

@@ -95,8 +95,10 @@ class HeaderReader final : public EventReader {
             return true;
         }
         if (in_metadata_) return true;
-        field_ = text == "dtype" ? kDtype : text == "shape" ? kShape
-                 : text == "data_offsets" ? kOffsets : kNone;
+        field_ = text == "dtype"          ? kDtype
+                 : text == "shape"        ? kShape
+                 : text == "data_offsets" ? kOffsets
+                                          : kNone;
         if (field_ == kNone) return fail("unknown field {}", shown(text));
         uint8_t& seen = entries_.back().fields_seen;
         if (seen & field_) return fail("{} is given twice", text);
@@ -225,8 +227,7 @@ Result<std::vector<IndexReader::File>> read_index(const std::string& path) {
     IndexReader reader;
     auto read = reader.read(text);
     if (!read) return std::move(read).error().in(path);
-    if (!reader.map_seen())
-        return make_error(ErrorCode::kCorrupt, "{}: has no weight_map", path);
+    if (!reader.map_seen()) return make_error(ErrorCode::kCorrupt, "{}: has no weight_map", path);
     return reader.take_files();
 }
 

@@ -1,7 +1,7 @@
-// Reading checkpoints in the safetensors format: one shard (8-byte little-endian header length, JSON
-// header, data) or a folder of shards with `model.safetensors.index.json`. Every number of a header
-// is checked before it is used; file contents are hostile until then. Data stays in the mapping.
-// Built at load by one thread, immutable after.
+// Reading checkpoints in the safetensors format: one shard (8-byte little-endian header length,
+// JSON header, data) or a folder of shards with `model.safetensors.index.json`. Every number of a
+// header is checked before it is used; file contents are hostile until then. Data stays in the
+// mapping. Built at load by one thread, immutable after.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +40,9 @@ Result<std::vector<StoredTensor>> parse_safetensors(std::span<const uint8_t> fil
 // All shards of a folder.
 class Checkpoint {
   public:
-    // Reads DIR/model.safetensors.index.json, else DIR/model.safetensors. Fails when there is neither
-    // or the index is unreadable; what is wrong with single shards is kept in problems(), so that a
-    // caller can report it all.
+    // Reads DIR/model.safetensors.index.json, else DIR/model.safetensors. Fails when there is
+    // neither or the index is unreadable; what is wrong with single shards is kept in problems(),
+    // so that a caller can report it all.
     static Result<Checkpoint> open(const std::string& directory);
 
     // Null when there is no such tensor (or its shard is broken).

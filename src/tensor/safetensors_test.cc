@@ -98,7 +98,8 @@ TEST(Safetensors, BadHeadersAreNamed) {
         const auto tensors = parse_safetensors(shard_bytes(bad.header, bad.data_size));
         ASSERT_FALSE(tensors) << bad.header;
         EXPECT_NE(tensors.error().message.find(bad.message), std::string::npos)
-            << bad.header << "\n" << tensors.error().message;
+            << bad.header << "\n"
+            << tensors.error().message;
     }
 }
 
@@ -135,9 +136,9 @@ TEST(Safetensors, EveryHeaderByteFlippedStaysInBounds) {
             }
             uint64_t covered = 0;
             for (const StoredTensor& tensor : *tensors) {
-                EXPECT_TRUE(tensor.data.empty() ||
-                            (tensor.data.data() >= bytes.data() &&
-                             tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size()));
+                EXPECT_TRUE(tensor.data.empty() || (tensor.data.data() >= bytes.data() &&
+                                                    tensor.data.data() + tensor.data.size() <=
+                                                        bytes.data() + bytes.size()));
                 covered += tensor.data.size();
             }
             EXPECT_EQ(covered, kGoodData);
@@ -163,7 +164,8 @@ class CheckpointFolder : public testing::Test {
     }
     void write_index(std::string_view weight_map) {
         write("model.safetensors.index.json",
-              fmt::format(R"({{"metadata":{{"total_size":1,"x":[{{}}]}},"weight_map":{}}})", weight_map));
+              fmt::format(R"({{"metadata":{{"total_size":1,"x":[{{}}]}},"weight_map":{}}})",
+                          weight_map));
     }
     Result<Checkpoint> open() { return Checkpoint::open(folder_.string()); }
 
@@ -171,9 +173,8 @@ class CheckpointFolder : public testing::Test {
 };
 
 constexpr std::string_view kShardA = R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})";
-constexpr std::string_view kShardB =
-    R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
-    R"("extra":{"dtype":"I8","shape":[1],"data_offsets":[2,3]}})";
+constexpr std::string_view kShardB = R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+                                     R"("extra":{"dtype":"I8","shape":[1],"data_offsets":[2,3]}})";
 
 TEST_F(CheckpointFolder, SingleFile) {
     write_shard("model.safetensors", kShardA, 4);
@@ -269,8 +270,9 @@ TEST_F(CheckpointFolder, ManyTensors) {
     std::string header = "{";
     std::string map = "{";
     for (int i = 0; i < 150'000; ++i) {
-        header += fmt::format(R"({}"layers.{}":{{"dtype":"I8","shape":[1],"data_offsets":[{},{}]}})",
-                              i ? "," : "", i, i, i + 1);
+        header +=
+            fmt::format(R"({}"layers.{}":{{"dtype":"I8","shape":[1],"data_offsets":[{},{}]}})",
+                        i ? "," : "", i, i, i + 1);
         map += fmt::format(R"({}"layers.{}":"x.safetensors")", i ? "," : "", i);
     }
     write_shard("x.safetensors", header + "}", 150'000);

@@ -7,30 +7,25 @@ namespace baleen {
 namespace {
 
 // Traits of a code point, as the patterns need them.
-constexpr uint8_t kNumber = 1;        // \p{N}
-constexpr uint8_t kHanOrKana = 2;     // second pattern; in addition to the others
-constexpr uint8_t kLetterOrMark = 4;  // [\p{L}\p{M}]
-constexpr uint8_t kPunctuation = 8;   // [\p{P}\p{S}]
-constexpr uint8_t kSpace = 16;        // \s
-constexpr uint8_t kNewline = 32;      // [\r\n]
-constexpr uint8_t kWordPrefix = 64;   // [^\r\n\p{L}\p{P}\p{S}]
+constexpr uint8_t kNumber = 1;              // \p{N}
+constexpr uint8_t kHanOrKana = 2;           // second pattern; in addition to the others
+constexpr uint8_t kLetterOrMark = 4;        // [\p{L}\p{M}]
+constexpr uint8_t kPunctuation = 8;         // [\p{P}\p{S}]
+constexpr uint8_t kSpace = 16;              // \s
+constexpr uint8_t kNewline = 32;            // [\r\n]
+constexpr uint8_t kWordPrefix = 64;         // [^\r\n\p{L}\p{P}\p{S}]
 constexpr uint8_t kAsciiPunctuation = 128;  // what may start the first alternative of pattern 3
 
 constexpr size_t kNumCodePoints = 0x110000;
 
 uint8_t traits_of_kind(char kind) {
     switch (kind) {
-        case 'L':
-            return kLetterOrMark;
-        case 'M':
-            return kLetterOrMark | kWordPrefix;
-        case 'N':
-            return kNumber;
+        case 'L': return kLetterOrMark;
+        case 'M': return kLetterOrMark | kWordPrefix;
+        case 'N': return kNumber;
         case 'S':
-        case 'P':
-            return kPunctuation;
-        case 'W':
-            return kSpace | kWordPrefix;
+        case 'P': return kPunctuation;
+        case 'W': return kSpace | kWordPrefix;
     }
     return kWordPrefix;
 }

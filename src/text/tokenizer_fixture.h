@@ -47,8 +47,8 @@ inline Json small_added_token(int id, const std::string& text, bool normalized) 
 }
 
 inline Json small_tokenizer_tree() {
-    // Each merge's token gets the next id from 256. "bcd" is an entry that the merges never reach in
-    // the text "bcd": "c d" comes before "b c".
+    // Each merge's token gets the next id from 256. "bcd" is an entry that the merges never reach
+    // in the text "bcd": "c d" comes before "b c".
     const std::vector<std::pair<std::string, std::string>> merges = {
         {"a", "a"},  {"aa", "aa"},         {"c", "d"},          {"b", "c"},
         {"bc", "d"}, {"\u0120", "\u0120"}, {"\u00C3", "\u00A9"}};

@@ -34,16 +34,11 @@ std::string shown_text(std::string_view text) {
 
 const char* kind_name(Kind kind) {
     switch (kind) {
-        case Kind::object:
-            return "an object";
-        case Kind::array:
-            return "a list";
-        case Kind::string:
-            return "a string";
-        case Kind::boolean:
-            return "true or false";
-        default:
-            return "a number";
+        case Kind::object: return "an object";
+        case Kind::array: return "a list";
+        case Kind::string: return "a string";
+        case Kind::boolean: return "true or false";
+        default: return "a number";
     }
 }
 
