@@ -120,6 +120,6 @@ class [[nodiscard]] Result<void> {
 // TRY for Result<void>.
 #define TRY_VOID(expression)                                               \
     do {                                                                   \
-        auto try_result = (expression);                                    \
-        if (!try_result.has_value()) return std::move(try_result).error(); \
+        auto try_void_result = (expression);                                    \
+        if (!try_void_result.has_value()) return std::move(try_void_result).error(); \
     } while (0)

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "kernels/cpu_features.h"
-#include "kernels/elementwise_test.h"
+#include "kernels/elementwise_fixture.h"
 #include "kernels/norm.h"
 
 namespace baleen {

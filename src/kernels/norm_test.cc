@@ -1,6 +1,6 @@
 #include "kernels/norm.h"
 
-#include "kernels/elementwise_test.h"
+#include "kernels/elementwise_fixture.h"
 #include "quant/quant.h"
 
 namespace baleen {

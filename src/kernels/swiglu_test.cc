@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/elementwise_test.h"
+#include "kernels/elementwise_fixture.h"
 #include "quant/quant.h"
 
 namespace baleen {
