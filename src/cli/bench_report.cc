@@ -75,16 +75,19 @@ std::string BenchReport::csv() const {
     std::string names;
     std::string lines;
     for (const BenchRow& row : rows) {
+        const Json fields = row_json(row);
         names.clear();
-        std::string line;
-        for (const auto& [name, value] : row_json(row).items()) {
-            const char* comma = names.empty() ? "" : ",";
-            names += comma + name;
-            line += comma + (value.is_string() ? value.get<std::string>() : dump_json(value));
+        for (const auto& [name, value] : fields.items()) {
+            if (!names.empty()) {
+                names += ',';
+                lines += ',';
+            }
+            names += name;
+            lines += value.is_string() ? value.get<std::string>() : dump_json(value);
         }
-        lines += line + "\n";
+        lines += '\n';
     }
-    return heading(*this, "# ") + names + "\n" + lines;
+    return fmt::format("{}{}\n{}", heading(*this, "# "), names, lines);
 }
 
 std::string BenchReport::table() const {
