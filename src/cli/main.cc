@@ -51,6 +51,7 @@ int run_main(int argc, char** argv) {
     add_cost(app, chosen);
     add_logits(app, chosen);
     add_run(app, chosen);
+    add_bench(app, chosen);
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);

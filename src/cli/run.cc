@@ -107,7 +107,8 @@ Result<int> run(RunArgs args) {
     const std::string text = TRY(args.read_prompt());
     const Tokenizer tokenizer =
         TRY(Tokenizer::load(args.tokenizer.empty() ? args.model.directory : args.tokenizer));
-    const auto engine = TRY(Engine::load(args.model.directory, TRY(args.model.engine_options())));
+    const EngineOptions options = TRY(args.model.engine_options());
+    const auto engine = TRY(Engine::load(args.model.directory, options));
     const Config& config = engine->config();
     const std::vector<TokenId> prompt = TRY(encode_prompt(tokenizer, text, args, config));
     std::random_device entropy;

@@ -38,7 +38,8 @@ void RunArgs::add_to(CLI::App& command) {
     command.add_option("--seed", seed,
                        "Of the sampler; the same seed gives the same text (default: random)");
     command.add_flag("--greedy", sampling.greedy, "Always the most probable token");
-    command.add_option("--stop", stops, "End the text before this string; may be repeated")
+    command
+        .add_option("--stop", stops, "End the text before this string; may be repeated")
         ->allow_extra_args(false)
         ->check([](const std::string& s) { return s.empty() ? "must not be empty" : ""; });
     command.add_flag("--no-bos", no_bos, "Put no start-of-text token before the prompt");

@@ -13,6 +13,7 @@ struct OpCounts {
     uint64_t index_score = 0;       // FP4 x FP4
     uint64_t core_attention = 0;    // q.k and p.v
     uint64_t weight_bytes = 0;      // stored bytes read, scales included
+    uint64_t kv_bytes = 0;          // stored bytes of the rows and index keys that queries read
 };
 
 }  // namespace baleen

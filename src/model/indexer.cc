@@ -80,9 +80,11 @@ void Forward::score_tile(size_t layer_idx, size_t row_begin, size_t row_end, siz
             }
         });
         if (model_.counts_ != nullptr)
-            for (size_t r = group; r < sequence_end; ++r)
-                model_.counts_->index_score += static_cast<uint64_t>(
-                    (rows_[r].position + 1) / 4 * config_.index_n_heads * config_.index_head_dim);
+            for (size_t r = group; r < sequence_end; ++r) {
+                const auto scored = static_cast<uint64_t>((rows_[r].position + 1) / 4);
+                model_.counts_->index_score += scored * shape.num_heads * shape.format.dim;
+                model_.counts_->kv_bytes += scored * shape.format.key_bytes();
+            }
         group = sequence_end;
     }
 }
