@@ -118,8 +118,8 @@ class [[nodiscard]] Result<void> {
     })
 
 // TRY for Result<void>.
-#define TRY_VOID(expression)                                               \
-    do {                                                                   \
-        auto try_void_result = (expression);                                    \
+#define TRY_VOID(expression)                                                         \
+    do {                                                                             \
+        auto try_void_result = (expression);                                         \
         if (!try_void_result.has_value()) return std::move(try_void_result).error(); \
     } while (0)

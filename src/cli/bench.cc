@@ -106,22 +106,21 @@ class Bench {
                                        prefill.f32_linear + prefill.index_score +
                                        prefill.core_attention;
         row.prefill_flops_fraction = 2 * static_cast<double>(multiply_adds) /
-                                     static_cast<double>(args_.prefill) *
-                                     row.prefill_tok_s.median / machine_.dot_flops_per_s;
+                                     static_cast<double>(args_.prefill) * row.prefill_tok_s.median /
+                                     machine_.dot_flops_per_s;
         row.rss_bytes = resident_bytes();
         return row;
     }
 
   private:
     Result<void> fill(int64_t context) {
-        const bool real = args_.fill == "prefill" ||
-                          (args_.fill == "auto" && context <= kAutoPrefillMax);
+        const bool real =
+            args_.fill == "prefill" || (args_.fill == "auto" && context <= kAutoPrefillMax);
         const int64_t until = real ? context : std::min(context, kRealTokensMin);
         if (until > session_.length()) {
             Progress progress(fmt::format("filling to {}", until), Progress::Unit::kTokens);
-            const std::vector<TokenId> tokens =
-                random_tokens(rng_, static_cast<size_t>(until - session_.length()),
-                              engine_.vocab_size());
+            const std::vector<TokenId> tokens = random_tokens(
+                rng_, static_cast<size_t>(until - session_.length()), engine_.vocab_size());
             TRY_VOID(session_.extend(tokens, [&](size_t done, size_t total) {
                 progress.update(done, total);
                 return !interrupted();
@@ -188,8 +187,8 @@ Result<void> check_contexts(const BenchArgs& args, const Engine& engine) {
 }
 
 void warn_of_memory(const BenchArgs& args, Engine& engine) {
-    const size_t kv = engine.model().kv_layout()->session_bytes(
-        args.contexts.back() + static_cast<int64_t>(args.prefill));
+    const size_t kv = engine.model().kv_layout()->session_bytes(args.contexts.back() +
+                                                                static_cast<int64_t>(args.prefill));
     const uint64_t needed = engine.model().weights().bytes + kv;
     const uint64_t available = available_memory_bytes();
     if (needed > available)
@@ -226,9 +225,7 @@ Result<int> run(BenchArgs args) {
         }
         progress.update(report.rows.size(), args.contexts.size());
     }
-    TRY_VOID(write_stdout(args.json  ? report.json()
-                          : args.csv ? report.csv()
-                                     : report.table()));
+    TRY_VOID(write_stdout(args.json ? report.json() : args.csv ? report.csv() : report.table()));
     return kExitOk;
 }
 

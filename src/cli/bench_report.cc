@@ -43,8 +43,8 @@ std::string heading(const BenchReport& report, const char* mark) {
     return fmt::format(
         "{0}{1}: impl {2}, numerics {3}, commit {4}\n"
         "{0}{5}: {6} threads, {7:.1f} GB/s, {8:.0f} GFLOP/s ({9})\n",
-        mark, report.model, report.impl, report.numerics, BALEEN_COMMIT, m.cpu_model,
-        m.num_threads, m.read_bytes_per_s / 1e9, m.dot_flops_per_s / 1e9, m.dot_instruction);
+        mark, report.model, report.impl, report.numerics, BALEEN_COMMIT, m.cpu_model, m.num_threads,
+        m.read_bytes_per_s / 1e9, m.dot_flops_per_s / 1e9, m.dot_instruction);
 }
 
 }  // namespace

@@ -25,21 +25,20 @@ void RunArgs::add_to(CLI::App& command) {
         ->capture_default_str();
     command
         .add_option("--top-p", sampling.top_p,
-                     "Sample from the most probable tokens that together reach this; 1 is off")
+                    "Sample from the most probable tokens that together reach this; 1 is off")
         ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str();
     command.add_option("--top-k", sampling.top_k, "Sample from this many tokens; 0 is off")
         ->check(CLI::NonNegativeNumber);
     command
         .add_option("--min-p", sampling.min_p,
-                     "Sample from tokens at least this probable, as a part of the most probable "
-                     "one; 0 is off")
+                    "Sample from tokens at least this probable, as a part of the most probable "
+                    "one; 0 is off")
         ->check(CLI::Range(0.0, 1.0));
     command.add_option("--seed", seed,
                        "Of the sampler; the same seed gives the same text (default: random)");
     command.add_flag("--greedy", sampling.greedy, "Always the most probable token");
-    command
-        .add_option("--stop", stops, "End the text before this string; may be repeated")
+    command.add_option("--stop", stops, "End the text before this string; may be repeated")
         ->allow_extra_args(false)
         ->check([](const std::string& s) { return s.empty() ? "must not be empty" : ""; });
     command.add_flag("--no-bos", no_bos, "Put no start-of-text token before the prompt");

@@ -175,8 +175,7 @@ void Forward::attend_rows(size_t layer_idx, const AttentionWeights& w) {
     if (model_.counts_ != nullptr)
         for (size_t row = 0; row < rows_.size(); ++row) {
             collect_rows(layer_idx, row, s_.threads[0].rows);
-            model_.counts_->core_attention +=
-                2 * heads_ * head_dim_ * s_.threads[0].rows.size();
+            model_.counts_->core_attention += 2 * heads_ * head_dim_ * s_.threads[0].rows.size();
             model_.counts_->kv_bytes += s_.threads[0].rows.size() * layout_.spec.row.row_bytes();
         }
 }
