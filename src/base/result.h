@@ -55,7 +55,8 @@ class [[nodiscard]] Result {
         require_value();
         return std::get<0>(state_);
     }
-    T&& value() && {
+    // By value: a reference into a temporary Result would dangle.
+    T value() && {
         require_value();
         return std::get<0>(std::move(state_));
     }
@@ -109,17 +110,14 @@ class [[nodiscard]] Result<void> {
 
 }  // namespace baleen
 
-// Our one clever macro: a statement expression (accepted by g++ and clang with __extension__).
-#define TRY(expression)                                                    \
-    __extension__({                                                        \
-        auto try_result = (expression);                                    \
-        if (!try_result.has_value()) return std::move(try_result).error(); \
-        std::move(try_result).value();                                     \
+// Our one clever macro: a statement expression (accepted by g++ and clang with __extension__). Its
+// value is the Result's, or nothing for Result<void>.
+#define TRY(expression) BALEEN_TRY_AS(BALEEN_TRY_NAME(__COUNTER__), expression)
+#define BALEEN_TRY_NAME(n) BALEEN_TRY_JOIN(try_result_, n)
+#define BALEEN_TRY_JOIN(a, b) a##b
+#define BALEEN_TRY_AS(result, expression)                          \
+    __extension__({                                                \
+        auto result = (expression);                                \
+        if (!result.has_value()) return std::move(result).error(); \
+        std::move(result).value();                                 \
     })
-
-// TRY for Result<void>.
-#define TRY_VOID(expression)                                                         \
-    do {                                                                             \
-        auto try_void_result = (expression);                                         \
-        if (!try_void_result.has_value()) return std::move(try_void_result).error(); \
-    } while (0)

@@ -82,7 +82,7 @@ class Bench {
 
     // Contexts come in ascending order.
     Result<BenchRow> measure(int64_t context) {
-        TRY_VOID(fill(context));
+        TRY(fill(context));
         const Snapshot start = session_.snapshot();
         BenchRow row{.context = context, .kv_bytes = session_.bytes(), .filled = filled_};
         const OpCounts prefill = TRY(count(start, [&] { return run_prefill(); }));
@@ -121,7 +121,7 @@ class Bench {
             Progress progress(fmt::format("filling to {}", until), Progress::Unit::kTokens);
             const std::vector<TokenId> tokens = random_tokens(
                 rng_, static_cast<size_t>(until - session_.length()), engine_.vocab_size());
-            TRY_VOID(session_.extend(tokens, [&](size_t done, size_t total) {
+            TRY(session_.extend(tokens, [&](size_t done, size_t total) {
                 progress.update(done, total);
                 return !interrupted();
             }));
@@ -137,8 +137,8 @@ class Bench {
 
     Result<void> run_decode() {
         for (const TokenId token : decode_) {
-            TRY_VOID(check_interrupt());
-            TRY_VOID(session_.extend({&token, 1}));
+            TRY(check_interrupt());
+            TRY(session_.extend({&token, 1}));
         }
         return {};
     }
@@ -157,10 +157,10 @@ class Bench {
 
     template <typename Work>
     Result<double> seconds(const Snapshot& start, const Work& work) {
-        TRY_VOID(check_interrupt());
+        TRY(check_interrupt());
         session_.restore(start);
         const auto begin = std::chrono::steady_clock::now();
-        TRY_VOID(work());
+        TRY(work());
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
 
@@ -205,7 +205,7 @@ Result<int> run(BenchArgs args) {
     args.contexts.erase(std::ranges::unique(args.contexts).begin(), args.contexts.end());
     EngineOptions options = TRY(args.model.engine_options());
     const auto engine = TRY(Engine::load(args.model.directory, options));
-    TRY_VOID(check_contexts(args, *engine));
+    TRY(check_contexts(args, *engine));
     warn_of_memory(args, *engine);
 
     BenchReport report{.model = args.model.directory,
@@ -225,7 +225,7 @@ Result<int> run(BenchArgs args) {
         }
         progress.update(report.rows.size(), args.contexts.size());
     }
-    TRY_VOID(write_stdout(args.json ? report.json() : args.csv ? report.csv() : report.table()));
+    TRY(write_stdout(args.json ? report.json() : args.csv ? report.csv() : report.table()));
     return kExitOk;
 }
 

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/cost_svg.h"
+#include "cli/stdio.h"
 #include "model/config.h"
 #include "model/presets.h"
 
@@ -261,13 +262,6 @@ std::string table_text(const std::vector<Row>& rows, bool with_breakdown) {
 }
 
 // ---- the command ------------------------------------------------------------------------------
-
-Result<void> write_stdout(const std::string& text) {
-    const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-    if (!written || std::fflush(stdout) != 0)
-        return make_error(ErrorCode::kIo, "stdout: cannot write {} bytes", text.size());
-    return {};
-}
 
 std::string render(const Options& options, const std::vector<int64_t>& contexts,
                    const std::vector<Row>& rows) {

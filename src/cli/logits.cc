@@ -80,8 +80,8 @@ class TraceFiles {
         for (const auto& [name, tensor] : tensors_) {
             NpyWriter writer =
                 TRY(NpyWriter::create(fmt::format("{}/{}.npy", directory_, name), tensor.shape));
-            TRY_VOID(writer.write(tensor.values));
-            TRY_VOID(writer.close());
+            TRY(writer.write(tensor.values));
+            TRY(writer.close());
         }
         return {};
     }
@@ -140,10 +140,10 @@ Result<void> run_mtp(Session& session, std::span<const TokenId> tokens, const Lo
     Output output = TRY(Output::open(args, tokens.size() - 1 - first, vocab));
     std::vector<float> logits(vocab);
     for (size_t t = 0; t + 1 < tokens.size(); ++t) {
-        TRY_VOID(session.extend(tokens.subspan(t, 1)));
+        TRY(session.extend(tokens.subspan(t, 1)));
         if (t < first) continue;
-        TRY_VOID(session.draft_logits(tokens[t + 1], logits));
-        TRY_VOID(output.add(logits));
+        TRY(session.draft_logits(tokens[t + 1], logits));
+        TRY(output.add(logits));
     }
     return output.finish("mtp_logits");
 }
@@ -154,10 +154,10 @@ Result<void> run_main_model(Session& session, std::span<const TokenId> tokens,
     Output output = TRY(Output::open(args, args.all ? tokens.size() : 1, vocab));
     if (args.all) {
         const auto sink = [&](std::span<const float> rows) { return output.add(rows); };
-        TRY_VOID(session.extend_all_logits(tokens, sink, chunk));
+        TRY(session.extend_all_logits(tokens, sink, chunk));
     } else {
-        TRY_VOID(session.extend(tokens, nullptr, chunk));
-        TRY_VOID(output.add(session.logits()));
+        TRY(session.extend(tokens, nullptr, chunk));
+        TRY(output.add(session.logits()));
     }
     return output.finish("logits");
 }
@@ -177,8 +177,8 @@ Result<int> run(const LogitsArgs& args) {
     if (!args.trace.empty()) engine->model().set_trace(trace.sink());
     Session session = engine->new_session();
     const auto body = args.mtp ? run_mtp : run_main_model;
-    TRY_VOID(body(session, tokens, args, engine->vocab_size()));
-    if (!args.trace.empty()) TRY_VOID(trace.write());
+    TRY(body(session, tokens, args, engine->vocab_size()));
+    if (!args.trace.empty()) TRY(trace.write());
     return kExitOk;
 }
 

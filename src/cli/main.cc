@@ -58,6 +58,13 @@ int run_main(int argc, char** argv) {
     } catch (const CLI::Success& e) {  // --help, --version
         chosen.run = [&app, e]() -> Result<int> { return app.exit(e); };
     } catch (const CLI::ParseError& e) {
+        const auto is_named = [&](const CLI::App* command) {
+            return command->get_name() == argv[1];
+        };
+        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+            fmt::print(stderr, "baleen: unknown command '{}' (see `baleen --help`)\n", argv[1]);
+            return kExitBadInput;
+        }
         fmt::print(stderr, "baleen: {} (see `baleen --help`)\n", e.what());
         return kExitBadInput;
     }

@@ -17,7 +17,7 @@ Result<NpyWriter> NpyWriter::create(const std::string& path, std::span<const siz
     prefix += static_cast<char>(padded & 0xFF);
     prefix += static_cast<char>(padded >> 8);
     NpyWriter writer(TRY(FileWriter::create(path)));
-    TRY_VOID(writer.file_.write(prefix + header));
+    TRY(writer.file_.write(prefix + header));
     return writer;
 }
 

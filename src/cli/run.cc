@@ -67,7 +67,7 @@ Result<std::string_view> decode(Session& session, Sampler& sampler, TextOutput& 
         if (interrupted()) return kInterrupted;
         if (!tokens.empty()) {  // the token before; the last one is never run through the model
             if (session.length() == config.max_position_embeddings) return kContextFull;
-            TRY_VOID(session.extend({&tokens.back(), 1}));
+            TRY(session.extend({&tokens.back(), 1}));
         }
         const TokenId token = TRY(sampler.sample(session.logits())).token;
         tokens.push_back(token);
@@ -85,15 +85,15 @@ Result<void> report(const Completion& completion, const TextOutput& output, cons
                     const RunArgs& args, size_t prompt_tokens) {
     const auto number = [](double v) { return v > 0 ? Json(v) : Json(nullptr); };
     if (args.json)
-        TRY_VOID(write_stdout(dump_json(Json{{"text", output.text()},
-                                             {"tokens", completion.tokens},
-                                             {"prompt_tokens", prompt_tokens},
-                                             {"finish_reason", completion.reason},
-                                             {"prefill_tok_s", number(completion.prefill_tok_s)},
-                                             {"decode_tok_s", number(completion.decode_tok_s)},
-                                             {"kv_bytes", session.bytes()},
-                                             {"seed", args.sampling.seed}}) +
-                              "\n"));
+        TRY(write_stdout(dump_json(Json{{"text", output.text()},
+                                        {"tokens", completion.tokens},
+                                        {"prompt_tokens", prompt_tokens},
+                                        {"finish_reason", completion.reason},
+                                        {"prefill_tok_s", number(completion.prefill_tok_s)},
+                                        {"decode_tok_s", number(completion.decode_tok_s)},
+                                        {"kv_bytes", session.bytes()},
+                                        {"seed", args.sampling.seed}}) +
+                         "\n"));
     fmt::print(stderr,
                "prompt {} tokens, prefill {}; generated {} tokens, decode {}; KV {}; seed {}; "
                "ended by: {}\n",
@@ -127,8 +127,8 @@ Result<int> run(RunArgs args) {
         completion.decode_tok_s =
             static_cast<double>(session.length() - before) / seconds_since(begin);
     }
-    TRY_VOID(output.finish());
-    TRY_VOID(report(completion, output, session, args, prompt.size()));
+    TRY(output.finish());
+    TRY(report(completion, output, session, args, prompt.size()));
     return completion.reason == kInterrupted ? kExitInterrupted : kExitOk;
 }
 

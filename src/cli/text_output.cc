@@ -16,10 +16,10 @@ Result<bool> TextOutput::push(TokenId id) {
         text_ += decoder_.finish() + "\uFFFD";
     if (cut_at_stop(before)) {
         decoder_.finish();  // bytes after the stop string are no part of the text
-        TRY_VOID(write(text_.size()));
+        TRY(write(text_.size()));
         return false;
     }
-    TRY_VOID(write(text_.size() - held_back()));
+    TRY(write(text_.size() - held_back()));
     return true;
 }
 
@@ -27,7 +27,7 @@ Result<void> TextOutput::finish() {
     const size_t before = text_.size();
     text_ += decoder_.finish();
     cut_at_stop(before);
-    TRY_VOID(write(text_.size()));
+    TRY(write(text_.size()));
     const bool in_line = !text_.empty() && text_.back() != '\n';
     if (echo_ == Echo::kStdout && in_line && ::isatty(STDOUT_FILENO) == 1)
         return write_stdout("\n");

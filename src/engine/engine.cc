@@ -55,12 +55,12 @@ Result<void> Session::run(std::span<const TokenId> tokens, const Progress& progr
                                       : LogitsOf::kNone,
             .logits = sink != nullptr ? engine.all_logits_.data() : logits_.data(),
             .streams = mtp ? engine.streams_.data() + carry : nullptr};
-        TRY_VOID(engine.model_.forward({&step, 1}));
+        TRY(engine.model_.forward({&step, 1}));
         if (sink != nullptr) {
             const std::span<const float> all =
                 engine.all_logits_.span().first(chunk.size() * vocab);
             std::ranges::copy(all.last(vocab), logits_.begin());
-            TRY_VOID((*sink)(all));
+            TRY((*sink)(all));
         }
         if (mtp) {
             // Row i of the MTP block: the streams before chunk[i], and chunk[i]. The very first
@@ -87,7 +87,7 @@ Result<void> Session::run(std::span<const TokenId> tokens, const Progress& progr
 
 Result<void> Session::extend(std::span<const TokenId> tokens, const Progress& progress,
                              size_t chunk_tokens) {
-    TRY_VOID(check(tokens));
+    TRY(check(tokens));
     const int64_t before = length();
     Result<void> result = run(tokens, progress, chunk_tokens, nullptr);
     tokens_.insert(tokens_.end(), tokens.begin(),
@@ -97,7 +97,7 @@ Result<void> Session::extend(std::span<const TokenId> tokens, const Progress& pr
 
 Result<void> Session::extend_all_logits(std::span<const TokenId> tokens, const LogitsSink& sink,
                                         size_t chunk_tokens) {
-    TRY_VOID(check(tokens));
+    TRY(check(tokens));
     if (engine_->all_logits_.size() == 0)
         engine_->all_logits_ = Buffer<float>(std::max(
             engine_->vocab_size(), std::min(kAllLogitsFloats, engine_->model_.options().rows_max *
@@ -118,10 +118,10 @@ Result<void> Session::draft_logits(TokenId next, std::span<float> logits) {
     CHECK(engine_->options_.mtp);
     CHECK_GT(length(), 0);
     CHECK_EQ(logits.size(), engine_->vocab_size());
-    TRY_VOID(check({&next, 1}));
+    TRY(check({&next, 1}));
     // Writes the MTP ring's slot of the last position, which extend(next) writes again. The slot
     // belongs to this session only after prepare().
-    TRY_VOID(kv_.prepare(1));
+    TRY(kv_.prepare(1));
     const MtpStep step{.kv = &kv_,
                        .first_position = length() - 1,
                        .next_tokens = {&next, 1},
@@ -173,7 +173,7 @@ Result<void> Session::fill_synthetic(int64_t tokens, uint64_t seed) {
     if (tokens < length() || tokens > engine_->config().max_position_embeddings)
         return make_error(ErrorCode::kInvalidArgument, "cannot fill to {} tokens, allowed {} to {}",
                           tokens, length(), engine_->config().max_position_embeddings);
-    TRY_VOID(kv_.fill_synthetic(tokens, seed));
+    TRY(kv_.fill_synthetic(tokens, seed));
     tokens_.resize(static_cast<size_t>(tokens), 0);
     carry_.resize(engine_->options_.mtp ? engine_->stream_floats() : 0);
     return {};
@@ -208,14 +208,14 @@ Result<void> Engine::extend_batch(std::span<const Extension> extensions) {
     CHECK(!options_.mtp);
     std::vector<SequenceStep> steps;
     for (const Extension& e : extensions) {
-        TRY_VOID(e.session->check(e.tokens));
+        TRY(e.session->check(e.tokens));
         e.session->logits_.resize(vocab_size());
         steps.push_back({.kv = &e.session->kv_,
                          .tokens = e.tokens,
                          .wanted = LogitsOf::kLast,
                          .logits = e.session->logits_.data()});
     }
-    TRY_VOID(model_.forward(steps));
+    TRY(model_.forward(steps));
     for (const Extension& e : extensions)
         e.session->tokens_.insert(e.session->tokens_.end(), e.tokens.begin(), e.tokens.end());
     return {};

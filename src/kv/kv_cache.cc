@@ -114,7 +114,7 @@ void KvCache::begin_replay(int64_t from, int64_t tokens) {
 Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {
     CHECK_LE(length_, tokens);
     const int64_t first = length_;
-    TRY_VOID(prepare(tokens - length_));
+    TRY(prepare(tokens - length_));
     Rng rng(seed);
     std::vector<float> values(std::max(layout_->spec.row.dim(), layout_->spec.index_key.dim));
     const auto randomise = [&](size_t n) {

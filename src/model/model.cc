@@ -55,7 +55,7 @@ Result<void> Model::forward(std::span<const SequenceStep> steps) {
     }
     CHECK_LE(s.rows.size(), options_.rows_max);
     for (const SequenceStep& step : steps)
-        TRY_VOID(step.kv->prepare(static_cast<int64_t>(step.tokens.size())));
+        TRY(step.kv->prepare(static_cast<int64_t>(step.tokens.size())));
     Forward(*this, s.rows, s.sequences).run_layers(steps.data());
     for (const SequenceStep& step : steps)
         step.kv->advance(static_cast<int64_t>(step.tokens.size()));
