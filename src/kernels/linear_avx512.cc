@@ -135,6 +135,12 @@ inline const Bf16* input_row(const LinearJob& job, size_t i) {
 
 // ---- few activation rows: decode in registers ------------------------------------------------
 
+// Weight bytes are touched once, and a row is often just one memory page, on which the hardware's
+// prefetchers have to start anew: each row asks for its place in the next group of rows.
+inline void prefetch_next_group(const uint8_t* row, size_t group_bytes) {
+    _mm_prefetch(reinterpret_cast<const char*>(row + group_bytes), _MM_HINT_T1);
+}
+
 // Accumulates rows [row, row + kRows) against kInputs activation rows.
 template <size_t kInputs, size_t kRows>
 inline void fused_fp8(const WeightMatrix& w, size_t row, const Bf16* const* x,
@@ -152,8 +158,10 @@ inline void fused_fp8(const WeightMatrix& w, size_t row, const Bf16* const* x,
         }
 #pragma GCC unroll 8
         for (size_t r = 0; r < kRows; ++r) {
+            const uint8_t* codes = w.data + (row + r) * w.cols + k;
+            prefetch_next_group(codes, kRows * w.cols);
             __m512i first, second;
-            lookup.decode(load_codes(w.data + (row + r) * w.cols + k, left), first, second);
+            lookup.decode(load_codes(codes, left), first, second);
 #pragma GCC unroll 4
             for (size_t i = 0; i < kInputs; ++i) {
                 acc[i][r] = dot_step(acc[i][r], x0[i], first);
@@ -177,8 +185,9 @@ inline void fused_fp4(const WeightMatrix& w, size_t row, const Bf16* const* x,
         for (size_t i = 0; i < kInputs; ++i) xk[i] = _mm512_loadu_si512(x[i] + k);
 #pragma GCC unroll 8
         for (size_t r = 0; r < kRows; ++r) {
-            const __m128i packed =
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + r * row_bytes + k / 2));
+            const uint8_t* codes = data + r * row_bytes + k / 2;
+            if (k % 128 == 0) prefetch_next_group(codes, kRows * row_bytes);  // a cache line
+            const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes));
             const __m512i weights =
                 decode_fp4_step(packed, tables.fp4[scales[r * scale_bytes + k / kFp4Block]]);
 #pragma GCC unroll 4
@@ -199,7 +208,9 @@ inline void fused_bf16(const WeightMatrix& w, size_t row, const Bf16* const* x,
         for (size_t i = 0; i < kInputs; ++i) xk[i] = _mm512_loadu_si512(x[i] + k);
 #pragma GCC unroll 8
         for (size_t r = 0; r < kRows; ++r) {
-            const __m512i weights = _mm512_maskz_loadu_epi16(mask, data + r * w.cols + k);
+            const Bf16* values = data + r * w.cols + k;
+            prefetch_next_group(reinterpret_cast<const uint8_t*>(values), kRows * w.row_bytes());
+            const __m512i weights = _mm512_maskz_loadu_epi16(mask, values);
 #pragma GCC unroll 4
             for (size_t i = 0; i < kInputs; ++i) acc[i][r] = dot_step(acc[i][r], xk[i], weights);
         }
