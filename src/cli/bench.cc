@@ -202,7 +202,8 @@ Result<int> run(BenchArgs args) {
     if (args.json && args.csv)
         return make_error(ErrorCode::kInvalidArgument, "give one of --json and --csv");
     std::ranges::sort(args.contexts);
-    args.contexts.erase(std::ranges::unique(args.contexts).begin(), args.contexts.end());
+    args.contexts.erase(std::unique(args.contexts.begin(), args.contexts.end()),
+                        args.contexts.end());
     EngineOptions options = TRY(args.model.engine_options());
     const auto engine = TRY(Engine::load(args.model.directory, options));
     TRY(check_contexts(args, *engine));
