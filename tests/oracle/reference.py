@@ -127,7 +127,7 @@ def inverse_frequencies(config: dict, ratio: int) -> np.ndarray:
     """Section 4.3: plain for ratio 0, YaRN on the compressed base otherwise. fp32 [rd/2].
 
     base^(2i/rd) is rounded to fp32 once, then inverted in fp32: the bits that torch computes. One
-    ulp of a frequency is one ulp of the angle, so it grows with the position (see README).
+    ulp of a frequency is one ulp of the angle, so it grows with the position (see docs/model.md).
     """
     rd = config["qk_rope_head_dim"]
     base = config["compress_rope_theta"] if ratio else config["rope_theta"]

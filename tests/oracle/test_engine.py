@@ -4,7 +4,7 @@
 
 Under ctest the program is named by BALEEN_PROGRAM instead.
 Tolerances are relative to the spread (standard deviation) of the tensor compared, and are derived
-in README.md. On failure the message names the first layer that differs.
+in docs/model.md. On failure the message names the first layer that differs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OFFICIAL_RMS = 0.13
 # Within one sub-layer, from equal inputs, nothing has room to grow: see
 # test_official_sub_layers_from_the_engines_own_inputs.
 # Fraction of elements with the same bits: 0.99 is usual, but one flip in a kv row reaches the 127
-# tokens after it. Leaving out or moving one rounding leaves 0.6 at most (README.md).
+# tokens after it. Leaving out or moving one rounding leaves 0.6 at most (docs/model.md).
 SUBLAYER_EQUAL_MIN = 0.75
 SUBLAYER_ROW_MAX = 0.02  # RMS of a token's difference: what one FP8 step can do
 PREFIX = 400  # tokens for tests that need no depth: 100 blocks of 4, three of 128

@@ -240,7 +240,7 @@ def test_goldens_are_what_the_reference_computes(numerics, tokens, exact_trace):
     if numerics == "exact":
         trace, atol = exact_trace, 1e-5
     else:
-        trace, atol = {}, 0.5  # BLAS may sum in another order; one bf16 flip grows (README)
+        trace, atol = {}, 0.5  # BLAS may sum in another order; one bf16 flip grows (docs/model.md)
         Model(TINY, numerics).prefill(tokens, trace)
     for name in stored.files:
         if name.startswith("layers.") or name == "final.logits":
