@@ -1,5 +1,6 @@
 // A fixed team of threads for parallel loops. The calling thread is one of the team.
-// Owned by main (or a test) and passed down by reference; one loop at a time, from one thread.
+// Owned by an Engine, a command or a test and passed down by reference; one loop at a time, from
+// one thread.
 // Which thread runs which item never affects results: items must not share accumulators.
 #pragma once
 

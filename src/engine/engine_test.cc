@@ -289,6 +289,70 @@ TEST(EngineImpls, ReferenceAndFastKernelsAgreeWithinRoundingNoiseInOfficialNumer
         }
 }
 
+// ---- other shapes --------------------------------------------------------------------------------
+
+// Nothing is hard-coded to Flash: odd widths, partial scale tiles, other schedules.
+struct Shape {
+    const char* name;
+    std::vector<std::pair<const char*, Json>> changes;
+};
+
+std::vector<Shape> shapes() {
+    return {
+        {"fp8_experts", {{"expert_dtype", "fp8"}}},
+        {"narrow_heads",
+         {{"head_dim", 96}, {"qk_rope_head_dim", 32}, {"num_attention_heads", 4}, {"o_groups", 2}}},
+        {"wide_heads",
+         {{"head_dim", 160}, {"qk_rope_head_dim", 32}, {"num_attention_heads", 8}, {"o_groups", 4}}},
+        {"partial_tiles",
+         {{"hidden_size", 160}, {"q_lora_rank", 72}, {"moe_intermediate_size", 96}}},
+        {"two_streams_no_yarn", {{"hc_mult", 2}, {"rope_scaling", nullptr}}},
+        {"window_only", {{"compress_ratios", {0, 0, 0, 0, 0, 0}}}},
+        {"other_ratios", {{"compress_ratios", {4, 32, 4, 2, 128, 64, 0}}, {"num_hash_layers", 0}}},
+        {"short_window_small_topk", {{"sliding_window", 17}, {"index_topk", 3}}},
+    };
+}
+
+TEST(EngineShapes, ReferenceAndFastKernelsAgreeAndChunkingKeepsTheBits) {
+    const std::string directory = tiny_checkpoint() + "_shape";
+    const std::vector<TokenId> tokens = random_tokens(290, 19);
+    for (const Shape& shape : shapes()) {
+        Json config = preset_config(SynthPreset::kTiny);
+        for (const auto& [key, value] : shape.changes) config[key] = value;
+        ThreadPool pool(1);
+        const Result<SynthSummary> written = write_synthetic_checkpoint(
+            config, {.directory = directory, .seed = 5, .overwrite = Overwrite::kReplace}, pool);
+        ASSERT_TRUE(written) << shape.name << ": " << written.error().message;
+        const auto weights = Weights::load(directory).value();
+        Logits exact;
+        for (Impl impl : available_impls()) {
+            EngineOptions o;
+            o.model.impl = impl;
+            o.model.numerics = Numerics::kExact;
+            Engine engine(weights, o);
+            Session session = engine.new_session();
+            session.extend(tokens).value();
+            const Logits logits = logits_of(session);
+            if (exact.empty()) exact = logits;
+            for (size_t i = 0; i < logits.size(); ++i)
+                ASSERT_NEAR(logits[i], exact[i], 1e-4f) << shape.name << " " << impl_name(impl);
+        }
+        Logits whole;
+        for (size_t chunk : {290u, 50u}) {
+            Engine engine(weights, {.num_threads = 2});
+            Session session = engine.new_session();
+            session.extend(tokens, nullptr, chunk).value();
+            if (whole.empty()) whole = logits_of(session);
+            ASSERT_EQ(logits_of(session), whole) << shape.name;
+            for (float v : whole) ASSERT_TRUE(std::isfinite(v)) << shape.name;
+            session.rewind(200).value();
+            session.extend(std::span(tokens).subspan(200)).value();
+            ASSERT_EQ(logits_of(session), whole) << shape.name << " rewound";
+        }
+    }
+    std::filesystem::remove_all(directory);
+}
+
 // ---- limits and errors
 // ---------------------------------------------------------------------------
 

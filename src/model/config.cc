@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string_view>
@@ -12,11 +13,11 @@ namespace {
 // Limits. Generous against every release, small enough that no product of two of them (element
 // counts, bytes of a checkpoint) leaves 63 bits.
 constexpr int64_t kVocabMax = 1 << 21;
-constexpr int64_t kWidthMax = 1 << 16;  // hidden_size, ranks, expert width
+constexpr int64_t kWidthMax = 1 << 15;  // columns of any matrix (kernels/linear.h)
 constexpr int64_t kLayersMax = 1024;
 constexpr int64_t kHeadsMax = 1024;
 constexpr int64_t kHeadDimMax = 4096;
-constexpr int64_t kExpertsMax = 4096;
+constexpr int64_t kExpertsMax = 1024;  // jobs of one expert pass (kernels/linear.h)
 constexpr int64_t kExpertsPerTokenMax = 64;
 constexpr int64_t kMtpStagesMax = 8;
 constexpr int64_t kPositionsMax = int64_t{1} << 30;
@@ -159,6 +160,13 @@ void read_attention(ConfigReader& in, Config& c) {
     in.require(is_multiple(c.num_attention_heads, c.o_groups),
                "num_attention_heads is {}, expected a multiple of o_groups = {}",
                c.num_attention_heads, c.o_groups);
+    const int64_t group_cols = c.num_attention_heads * c.head_dim / std::max<int64_t>(c.o_groups, 1);
+    in.require(group_cols <= kWidthMax,
+               "num_attention_heads * head_dim / o_groups is {}, expected at most {}", group_cols,
+               kWidthMax);
+    in.require(c.o_groups * c.o_lora_rank <= kWidthMax,
+               "o_groups * o_lora_rank is {}, expected at most {}", c.o_groups * c.o_lora_rank,
+               kWidthMax);
 }
 
 // Spec 1.2. Everything that depends on the layer schedule: ratios, indexer, rope bases.
