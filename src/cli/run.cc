@@ -94,6 +94,7 @@ Result<void> report(const Completion& completion, const TextOutput& output, cons
                                         {"kv_bytes", session.bytes()},
                                         {"seed", args.sampling.seed}}) +
                          "\n"));
+    if (!args.json) fmt::print(stderr, "\n");  // the text ended where it ended
     fmt::print(stderr,
                "prompt {} tokens, prefill {}; generated {} tokens, decode {}; KV {}; seed {}; "
                "ended by: {}\n",

@@ -289,7 +289,8 @@ TEST(EngineImpls, ReferenceAndFastKernelsAgreeWithinRoundingNoiseInOfficialNumer
         }
 }
 
-// ---- other shapes --------------------------------------------------------------------------------
+// ---- other shapes
+// --------------------------------------------------------------------------------
 
 // Nothing is hard-coded to Flash: odd widths, partial scale tiles, other schedules.
 struct Shape {
@@ -303,7 +304,10 @@ std::vector<Shape> shapes() {
         {"narrow_heads",
          {{"head_dim", 96}, {"qk_rope_head_dim", 32}, {"num_attention_heads", 4}, {"o_groups", 2}}},
         {"wide_heads",
-         {{"head_dim", 160}, {"qk_rope_head_dim", 32}, {"num_attention_heads", 8}, {"o_groups", 4}}},
+         {{"head_dim", 160},
+          {"qk_rope_head_dim", 32},
+          {"num_attention_heads", 8},
+          {"o_groups", 4}}},
         {"partial_tiles",
          {{"hidden_size", 160}, {"q_lora_rank", 72}, {"moe_intermediate_size", 96}}},
         {"two_streams_no_yarn", {{"hc_mult", 2}, {"rope_scaling", nullptr}}},

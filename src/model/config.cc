@@ -160,7 +160,8 @@ void read_attention(ConfigReader& in, Config& c) {
     in.require(is_multiple(c.num_attention_heads, c.o_groups),
                "num_attention_heads is {}, expected a multiple of o_groups = {}",
                c.num_attention_heads, c.o_groups);
-    const int64_t group_cols = c.num_attention_heads * c.head_dim / std::max<int64_t>(c.o_groups, 1);
+    const int64_t group_cols =
+        c.num_attention_heads * c.head_dim / std::max<int64_t>(c.o_groups, 1);
     in.require(group_cols <= kWidthMax,
                "num_attention_heads * head_dim / o_groups is {}, expected at most {}", group_cols,
                kWidthMax);
