@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "kernels/attention.h"
+#include "kernels/fp8_decode_avx512.h"
 #include "quant/quant.h"
 
 namespace baleen {
@@ -248,54 +249,6 @@ void score_chunk(const AttentionArgs& args, const Workspace& w, size_t num_rows,
 
 // ---- decoding --------------------------------------------------------------------------------
 
-// 64 e4m3 codes at a time: 1 quadword permute, 2 two-register byte lookups (high and low byte of
-// the bf16), 1 sign merge, 2 unpacks. Every code under every scale is in a table: 64 KB, of which a
-// call touches 256 bytes per scale it meets.
-
-// bf16 of |code| * 2^(scale - 127). Exact wherever the product is a normal bf16; NaN, overflow and
-// subnormals are as the scalar decode and bf16_from_f32 give them.
-struct alignas(64) Fp8ToBf16Table {
-    std::array<uint8_t, 128> high;
-    std::array<uint8_t, 128> low;
-};
-
-// By scale byte. Built on first use.
-const std::array<Fp8ToBf16Table, 256>& fp8_to_bf16_tables() {
-    static const std::array<Fp8ToBf16Table, 256>& tables = *[] {
-        auto* all = new std::array<Fp8ToBf16Table, 256>;  // lives as long as the program
-        for (size_t scale = 0; scale < 256; ++scale) {
-            const float factor = f32_from_ue8m0(static_cast<uint8_t>(scale));
-            for (size_t code = 0; code < 128; ++code) {
-                const float value = f32_from_e4m3(static_cast<uint8_t>(code)) * factor;
-                const Bf16 bits = bf16_from_f32(value);
-                (*all)[scale].high[code] = static_cast<uint8_t>(bits >> 8);
-                (*all)[scale].low[code] = static_cast<uint8_t>(bits & 0xFF);
-            }
-        }
-        return all;
-    }();
-    return tables;
-}
-
-// Columns 0..31 and 32..63 of a group of 64, bf16 in natural order.
-struct Bf16Columns {
-    __m512i first;
-    __m512i second;
-};
-
-inline Bf16Columns decode_fp8(const uint8_t* codes_64, const Fp8ToBf16Table& table) {
-    // Unpacking works within 128-bit lanes: put the eight columns of each half lane there first.
-    const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
-    const __m512i codes = _mm512_permutexvar_epi64(order, _mm512_loadu_si512(codes_64));
-    const __m512i low = _mm512_permutex2var_epi8(_mm512_load_si512(table.low.data()), codes,
-                                                 _mm512_load_si512(table.low.data() + 64));
-    __m512i high = _mm512_permutex2var_epi8(_mm512_load_si512(table.high.data()), codes,
-                                            _mm512_load_si512(table.high.data() + 64));
-    const __m512i sign_bit = _mm512_set1_epi8(static_cast<char>(0x80));
-    high = _mm512_ternarylogic_epi32(high, codes, sign_bit, 0xF8);  // high | (codes & sign_bit)
-    return {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
-}
-
 // Columns [d, d + 32) of rows `pair * 2` and the next, into both copies.
 inline void store_columns(const Workspace& w, size_t pair, size_t d, __m512i even, __m512i odd) {
     const __m512i first_half =
@@ -324,9 +277,10 @@ void decode_pair(const KvRowFormat& format, const Workspace& w, size_t pair, con
     const __m512i zero = _mm512_setzero_si512();
     for (size_t d = 0; d < format.nope_dim; d += kFp8KvBlock) {
         const size_t scale = format.scales_offset() + d / kFp8KvBlock;
-        const Bf16Columns a = decode_fp8(even + d, tables[even[scale]]);
+        const Bf16Columns a = Fp8Lookup(tables[even[scale]]).decode(_mm512_loadu_si512(even + d));
         const Bf16Columns b =
-            odd != nullptr ? decode_fp8(odd + d, tables[odd[scale]]) : Bf16Columns{zero, zero};
+            odd != nullptr ? Fp8Lookup(tables[odd[scale]]).decode(_mm512_loadu_si512(odd + d))
+                           : Bf16Columns{zero, zero};
         store_columns(w, pair, d, a.first, b.first);
         store_columns(w, pair, d + kPanel, a.second, b.second);
     }

@@ -9,9 +9,8 @@
 // every scale byte, so no route ever multiplies by a scale. vdpbf16ps flushes subnormal bf16
 // (below 2^-126) to zero.
 //
-// FP8 decode, 64 columns: 1 permute, 2 two-table byte lookups (high and low byte of the bf16),
-// 1 sign merge, 2 unpacks. FP4 decode, 32 columns: zero-extend bytes to 32 bits, copy the high
-// nibble to the upper half, 1 word lookup.
+// FP8 decode: fp8_decode_avx512.h. FP4 decode, 32 columns: zero-extend bytes to 32 bits, copy the
+// high nibble to the upper half, 1 word lookup.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/fp8_decode_avx512.h"
 #include "kernels/linear.h"
 
 namespace baleen {
@@ -29,37 +29,7 @@ constexpr size_t kFusedInputs = 4;  // up to this many activation rows decode in
 constexpr size_t kTileRows = 6;     // register tile of the many-rows route: 4 x 6 accumulators
 constexpr size_t kTileInputs = 4;
 
-// ---- decode tables ---------------------------------------------------------------------------
-
-struct alignas(64) Fp8Table {  // bf16 of |code| * 2^(scale-127), split into bytes
-    std::array<uint8_t, 128> high;
-    std::array<uint8_t, 128> low;
-};
-struct alignas(64) Fp4Table {  // bf16 of code * 2^(scale-127), twice: bit 4 of an index is noise
-    std::array<Bf16, 32> values;
-};
-struct DecodeTables {
-    std::array<Fp8Table, 256> fp8;
-    std::array<Fp4Table, 256> fp4;
-};
-
-const DecodeTables& decode_tables() {
-    static const DecodeTables& tables = *[] {
-        auto* t = new DecodeTables;  // lives as long as the program
-        for (size_t scale = 0; scale < 256; ++scale) {
-            const float factor = f32_from_ue8m0(static_cast<uint8_t>(scale));
-            for (size_t code = 0; code < 128; ++code) {
-                const Bf16 v = bf16_from_f32(f32_from_e4m3(static_cast<uint8_t>(code)) * factor);
-                t->fp8[scale].high[code] = static_cast<uint8_t>(v >> 8);
-                t->fp8[scale].low[code] = static_cast<uint8_t>(v & 0xFF);
-            }
-            for (size_t code = 0; code < 32; ++code)
-                t->fp4[scale].values[code] = bf16_from_f32(kE2m1Values[code % 16] * factor);
-        }
-        return t;
-    }();
-    return tables;
-}
+// ---- decoding --------------------------------------------------------------------------------
 
 inline __m512bh as_bf16(__m512i v) {
     return reinterpret_cast<__m512bh>(v);
@@ -68,32 +38,8 @@ inline __m512 dot_step(__m512 acc, __m512i x, __m512i w) {
     return _mm512_dpbf16_ps(acc, as_bf16(x), as_bf16(w));
 }
 
-// The tables of one scale in registers.
-struct Fp8Lookup {
-    __m512i high0, high1, low0, low1;
-    explicit Fp8Lookup(const Fp8Table& t)
-        : high0(_mm512_load_si512(t.high.data())),
-          high1(_mm512_load_si512(t.high.data() + 64)),
-          low0(_mm512_load_si512(t.low.data())),
-          low1(_mm512_load_si512(t.low.data() + 64)) {}
-
-    // 64 codes to 64 bf16 in natural order.
-    void decode(__m512i codes, __m512i& first, __m512i& second) const {
-        // Unpacking works within 128-bit lanes: put columns 8i.. where the unpack takes them.
-        const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
-        codes = _mm512_permutexvar_epi64(order, codes);
-        __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);
-        const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
-        // high | (codes & 0x80)
-        high =
-            _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(static_cast<char>(0x80)), 0xF8);
-        first = _mm512_unpacklo_epi8(low, high);
-        second = _mm512_unpackhi_epi8(low, high);
-    }
-};
-
 // 16 bytes, 32 columns, natural order.
-inline __m512i decode_fp4_step(__m128i packed, const Fp4Table& table) {
+inline __m512i decode_fp4_step(__m128i packed, const Fp4ToBf16Table& table) {
     const __m512i wide = _mm512_cvtepu8_epi32(packed);
     const __m512i index = _mm512_or_si512(wide, _mm512_slli_epi32(wide, 12));
     return _mm512_permutexvar_epi16(index, _mm512_load_si512(table.values.data()));
@@ -145,10 +91,10 @@ inline void prefetch_next_group(const uint8_t* row, size_t group_bytes) {
 template <size_t kInputs, size_t kRows>
 inline void fused_fp8(const WeightMatrix& w, size_t row, const Bf16* const* x,
                       __m512 (&acc)[kInputs][kRows]) {
-    const DecodeTables& tables = decode_tables();
     const uint8_t* scales = w.scale_row(row);
+    const auto& fp8_tables = fp8_to_bf16_tables();
     for (size_t k = 0; k < w.cols; k += 64) {
-        const Fp8Lookup lookup(tables.fp8[scales[k / kFp8WeightBlock]]);
+        const Fp8Lookup lookup(fp8_tables[scales[k / kFp8WeightBlock]]);
         const size_t left = w.cols - k;
         __m512i x0[kInputs], x1[kInputs];
 #pragma GCC unroll 4
@@ -160,12 +106,11 @@ inline void fused_fp8(const WeightMatrix& w, size_t row, const Bf16* const* x,
         for (size_t r = 0; r < kRows; ++r) {
             const uint8_t* codes = w.data + (row + r) * w.cols + k;
             prefetch_next_group(codes, kRows * w.cols);
-            __m512i first, second;
-            lookup.decode(load_codes(codes, left), first, second);
+            const Bf16Columns weights = lookup.decode(load_codes(codes, left));
 #pragma GCC unroll 4
             for (size_t i = 0; i < kInputs; ++i) {
-                acc[i][r] = dot_step(acc[i][r], x0[i], first);
-                acc[i][r] = dot_step(acc[i][r], x1[i], second);
+                acc[i][r] = dot_step(acc[i][r], x0[i], weights.first);
+                acc[i][r] = dot_step(acc[i][r], x1[i], weights.second);
             }
         }
     }
@@ -174,7 +119,7 @@ inline void fused_fp8(const WeightMatrix& w, size_t row, const Bf16* const* x,
 template <size_t kInputs, size_t kRows>
 inline void fused_fp4(const WeightMatrix& w, size_t row, const Bf16* const* x,
                       __m512 (&acc)[kInputs][kRows]) {
-    const DecodeTables& tables = decode_tables();
+    const auto& fp4_tables = fp4_to_bf16_tables();
     const size_t row_bytes = w.row_bytes();
     const size_t scale_bytes = w.scale_row_bytes();
     const uint8_t* data = w.row(row);
@@ -189,7 +134,7 @@ inline void fused_fp4(const WeightMatrix& w, size_t row, const Bf16* const* x,
             if (k % 128 == 0) prefetch_next_group(codes, kRows * row_bytes);  // a cache line
             const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes));
             const __m512i weights =
-                decode_fp4_step(packed, tables.fp4[scales[r * scale_bytes + k / kFp4Block]]);
+                decode_fp4_step(packed, fp4_tables[scales[r * scale_bytes + k / kFp4Block]]);
 #pragma GCC unroll 4
             for (size_t i = 0; i < kInputs; ++i) acc[i][r] = dot_step(acc[i][r], xk[i], weights);
         }
@@ -270,7 +215,6 @@ void fused(const LinearJob& job, size_t row_begin, size_t row_end) {
 
 // out [cols rounded up to kStep] bf16.
 void decode_row(const WeightMatrix& w, size_t row, Bf16* out) {
-    const DecodeTables& tables = decode_tables();
     const uint8_t* data = w.row(row);
     if (w.format == WeightFormat::kBF16) {
         std::memcpy(out, data, w.row_bytes());
@@ -278,20 +222,21 @@ void decode_row(const WeightMatrix& w, size_t row, Bf16* out) {
         return;
     }
     const uint8_t* scales = w.scale_row(row);
+    const auto& fp8_tables = fp8_to_bf16_tables();
+    const auto& fp4_tables = fp4_to_bf16_tables();
     if (w.format == WeightFormat::kFp8) {
         for (size_t k = 0; k < w.cols; k += 64) {
-            __m512i first, second;
-            Fp8Lookup(tables.fp8[scales[k / kFp8WeightBlock]])
-                .decode(load_codes(data + k, w.cols - k), first, second);
-            _mm512_store_si512(out + k, first);
-            _mm512_store_si512(out + k + kStep, second);
+            const Bf16Columns weights = Fp8Lookup(fp8_tables[scales[k / kFp8WeightBlock]])
+                                            .decode(load_codes(data + k, w.cols - k));
+            _mm512_store_si512(out + k, weights.first);
+            _mm512_store_si512(out + k + kStep, weights.second);
         }
     } else {
         for (size_t k = 0; k < w.cols; k += kStep)
             _mm512_store_si512(
                 out + k,
                 decode_fp4_step(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data + k / 2)),
-                                tables.fp4[scales[k / kFp4Block]]));
+                                fp4_tables[scales[k / kFp4Block]]));
     }
 }
 

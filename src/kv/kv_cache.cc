@@ -33,15 +33,16 @@ void KvCache::reset_gates() {
 void KvCache::own_hot() {
     if (hot_.use_count() == 1) return;
     auto own = std::make_shared<Hot>(*layout_);
-    std::memcpy(own->rings.data(), hot_->rings.data(), layout_->ring_bytes);
-    std::memcpy(own->state.data(), hot_->state.data(), layout_->state_floats * 4);
+    // Either may be empty: a model without compressors has no state.
+    std::ranges::copy(hot_->rings.span(), own->rings.data());
+    std::ranges::copy(hot_->state.span(), own->state.data());
     hot_ = std::move(own);
 }
 
 Result<void> KvCache::own_page(size_t page) {
     if (!pages_[page].is_shared()) return {};
     PageRef own = TRY(pool_->allocate());
-    std::memcpy(own.data(), pages_[page].data(), layout_->page_bytes);
+    std::copy_n(pages_[page].data(), layout_->page_bytes, own.data());
     pages_[page] = std::move(own);
     return {};
 }
