@@ -203,7 +203,8 @@ void fused_range(const LinearJob& job, size_t row_begin, size_t row_end, size_t 
 
 void fused(const LinearJob& job, size_t row_begin, size_t row_end) {
     switch (job.num_inputs) {
-        case 1: return fused_range<1, 8>(job, row_begin, row_end, 0);
+        // Four streams of weights, not eight: an eighth faster where memory is the limit.
+        case 1: return fused_range<1, 4>(job, row_begin, row_end, 0);
         case 2: return fused_range<2, 8>(job, row_begin, row_end, 0);
         case 3: return fused_range<3, 4>(job, row_begin, row_end, 0);
         case 4: return fused_range<4, 4>(job, row_begin, row_end, 0);
