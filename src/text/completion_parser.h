@@ -73,6 +73,7 @@ class ServingParser {
     void finish(std::vector<ParserEvent>& events);
 
     bool stopped() const;       // a stop sequence was found; the message ends before it
+    const std::string& stop_sequence() const;  // that one; empty: none
     bool in_reasoning() const;  // the next byte would be reasoning
     bool in_calls() const;      // a calls block has begun
     bool is_malformed() const;  // a repeated parameter in a stream: the call's JSON repeats a key
