@@ -1,9 +1,9 @@
 // baleen tokenize, baleen detokenize: text to token ids and back.
-#include <algorithm>
 #include <memory>
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/lines.h"
 #include "cli/stdio.h"
 #include "text/tokenizer.h"
 
@@ -24,12 +24,7 @@ Result<std::vector<TokenId>> encode(const Tokenizer& tokenizer, const TokenizeFl
 
 std::string shown(const std::vector<TokenId>& ids, const TokenizeFlags& flags) {
     if (flags.count) return fmt::format("{}", ids.size());
-    std::string list = "[";
-    for (const TokenId id : ids) {
-        if (list.size() > 1) list += ", ";
-        list += std::to_string(id);
-    }
-    return list + "]";
+    return number_list(ids);
 }
 
 // One JSON string to one line of output; an error is data here, so that the other lines go on.
@@ -42,18 +37,6 @@ std::string tokenize_line(const Tokenizer& tokenizer, const TokenizeFlags& flags
         return encode(tokenizer, flags, text.get_ref<const std::string&>());
     }();
     return ids ? shown(*ids, flags) : dump_json(Json{{"error", ids.error().message}});
-}
-
-// Calls per_line for each line of input (without its line end) and joins the answers likewise.
-template <typename PerLine>
-std::string map_lines(std::string_view input, const PerLine& per_line) {
-    std::string output;
-    while (!input.empty()) {
-        const size_t end = std::min(input.find('\n'), input.size());
-        output += per_line(input.substr(0, end)) + "\n";
-        input.remove_prefix(std::min(end + 1, input.size()));
-    }
-    return output;
 }
 
 Result<int> tokenize(const TokenizeFlags& flags) {
