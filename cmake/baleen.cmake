@@ -7,7 +7,7 @@ find_package(GTest REQUIRED)
 enable_testing()
 
 # Folders whose code meets the thread pool: their tests also run under the thread sanitizer.
-set(baleen_threaded_folders base model engine)
+set(baleen_threaded_folders base model engine net)
 add_custom_target(thread_tests)
 
 add_library(baleen_options INTERFACE)

@@ -6,7 +6,7 @@ set -euo pipefail
 
 # Configure and build everything, the unit tests included.
 build=(g++ cmake ninja-build pkg-config python3 libhwy-dev nlohmann-json3-dev libcli11-dev
-    libpcre2-dev libfmt-dev libgtest-dev libbenchmark-dev)
+    libpcre2-dev libfmt-dev libspdlog-dev libboost-dev libgtest-dev libbenchmark-dev)
 # Run `make test`: the Python tests and their plain transcription of the model.
 test=(python3-numpy python3-pytest)
 # Format check, sanitizers, fuzzing.

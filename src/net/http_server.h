@@ -38,9 +38,10 @@ struct ServerOptions {
     std::string host = "127.0.0.1";  // or unix:PATH
     uint16_t port = 0;               // 0: any free one
     size_t io_threads = 2;
-    size_t connections_max = 2048;
-    size_t active_max = 256;  // handlers at once; more: 503 with Retry-After
+    size_t connections_max = 2048;  // open at once; more are answered with 503 and closed
+    size_t active_max = 256;        // handlers at once; more: 503 with Retry-After
     size_t body_bytes_max = size_t{64} << 20;
+    size_t bodies_bytes_max = size_t{1} << 30;  // of all requests together; more: 503
     size_t header_bytes_max = size_t{64} << 10;
     std::chrono::milliseconds header_timeout{15'000};  // from the first byte to the whole header
     std::chrono::milliseconds body_timeout{60'000};    // longest pause while a body arrives
