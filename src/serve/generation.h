@@ -75,6 +75,8 @@ class Generation {
     // Waits for the cache decision, at most for a second: headers should leave at once.
     const Opening& opening();
     const Job& job() const { return job_; }
+    // Prompt tokens found in the cache; 0 until the admission.
+    size_t cached_tokens() const { return cache_.cached_tokens; }
     // From any thread, also after the generation.
     std::function<void()> canceller() const { return stream_.canceller(); }
 
