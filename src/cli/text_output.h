@@ -1,12 +1,11 @@
-// The text of a completion while its tokens come: decoded, cut before the first stop string and,
-// if wanted, written to stdout at once.
+// The text of a completion while its tokens come, written to stdout at once if wanted.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "text/tokenizer.h"
+#include "text/raw_text.h"
 
 namespace baleen::cli {
 
@@ -16,29 +15,22 @@ class TextOutput {
 
     // The tokenizer must outlive this. Stop strings are not empty.
     TextOutput(const Tokenizer& tokenizer, std::vector<std::string> stops, Echo echo)
-        : tokenizer_(tokenizer), decoder_(tokenizer), stops_(std::move(stops)), echo_(echo) {}
+        : raw_(tokenizer, std::move(stops)), echo_(echo) {}
 
-    // False when this token completes a stop string: the text has ended before it. An id that the
-    // tokenizer lacks (a model's embedding may have spare rows) becomes U+FFFD. An error: stdout
-    // takes no more.
+    // False when this token completes a stop string. An error: stdout takes no more.
     Result<bool> push(TokenId id);
 
     // No token follows. Releases what was held back; adds the line end that a terminal needs.
     Result<void> finish();
 
-    const std::string& text() const { return text_; }
+    const std::string& text() const { return raw_.text(); }
 
   private:
-    bool cut_at_stop(size_t searched);
-    size_t held_back() const;
-    Result<void> write(size_t end);
+    Result<void> write_certain();
 
-    const Tokenizer& tokenizer_;
-    StreamDecoder decoder_;
-    std::vector<std::string> stops_;
+    RawText raw_;
     Echo echo_;
-    std::string text_;
-    size_t written_ = 0;  // bytes of text_ that are out
+    size_t written_ = 0;  // bytes of the text that are out
 };
 
 }  // namespace baleen::cli

@@ -1,5 +1,6 @@
 #include <ctime>
 
+#include "net/sse.h"
 #include "serve/cache_note.h"
 #include "serve/endpoints.h"
 
@@ -29,9 +30,7 @@ net::Headers answer_headers(const Generation& generation, const Opening& opening
 }
 
 Result<void> EventStream::begin(net::Headers headers) {
-    headers.emplace_back("content-type", "text/event-stream");
-    headers.emplace_back("cache-control", "no-cache");
-    headers.emplace_back("x-accel-buffering", "no");
+    for (auto& header : net::sse_headers()) headers.push_back(std::move(header));
     return exchange_.begin(200, headers);
 }
 
@@ -40,15 +39,15 @@ Result<void> EventStream::send(const Json& data) {
 }
 
 Result<void> EventStream::send(std::string_view event, const Json& data) {
-    return exchange_.write(fmt::format("event: {}\ndata: {}\n\n", event, dump_json(data)));
+    return exchange_.write(net::sse_event(event, dump_json(data)));
 }
 
 Result<void> EventStream::send_text(std::string_view data) {
-    return exchange_.write(fmt::format("data: {}\n\n", data));
+    return exchange_.write(net::sse_data(data));
 }
 
 Result<void> EventStream::comment() {
-    return exchange_.write(": keep-alive\n\n");
+    return exchange_.write(net::sse_comment("keep-alive"));
 }
 
 Result<std::unique_ptr<Generation>> start_generation(Service& service, net::Exchange& exchange,

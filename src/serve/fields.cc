@@ -100,6 +100,17 @@ Result<std::vector<std::string>> stops_field(const JsonText& object, std::string
     return stops;
 }
 
+Result<std::vector<TokenId>> token_ids(const JsonText& list, std::string_view field) {
+    if (!list.is_array()) return wrong_field(field, list, "a list of token ids");
+    std::vector<TokenId> ids;
+    for (const JsonText& item : list.items()) {
+        const auto id = item.kind() == JsonText::Kind::kInteger ? item.integer() : std::nullopt;
+        if (!id || *id < 0 || *id > INT32_MAX) return wrong_field(field, item, "token ids");
+        ids.push_back(static_cast<TokenId>(*id));
+    }
+    return ids;
+}
+
 Result<void> read_sampling(const JsonText& body, Job& job) {
     SamplingParams& s = job.sampling;
     s.temperature = TRY(number_field(body, "temperature", {0, 100})).value_or(s.temperature);

@@ -30,6 +30,9 @@ Result<std::optional<double>> number_field(const JsonText& object, std::string_v
 // A string or a list of at most 16 strings, none empty.
 Result<std::vector<std::string>> stops_field(const JsonText& object, std::string_view name);
 
+// A list of token ids, not yet checked against a vocabulary.
+Result<std::vector<TokenId>> token_ids(const JsonText& list, std::string_view name);
+
 // temperature, top_p, top_k, min_p, seed: named alike in all APIs.
 Result<void> read_sampling(const JsonText& body, Job& job);
 
