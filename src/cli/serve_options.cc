@@ -74,8 +74,9 @@ void ServeArgs::add_to(CLI::App& command) {
         ->check(CLI::Range(0, 86400))
         ->capture_default_str();
     command.add_option("--script", script,
-                       "For tests: force the answers written in FILE (needs --allow-script)");
-    command.add_flag("--allow-script", allow_script, "Accept --script");
+                       "For tests: the model runs, but its answers are those written in FILE");
+    command.add_flag("--allow-script", allow_script,
+                     "Accept --script on an address that others can reach");
     command.add_option("--request-log", request_log, "Append one JSON line per request to FILE");
     command.add_option("--log-level", log_level, "debug, info, warn, error or off")
         ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
@@ -95,10 +96,13 @@ size_t ServeArgs::kv_bytes_max() const {
 }
 
 Result<serve::ApiServerOptions> ServeArgs::server_options() const {
-    if (!script.empty() && !allow_script)
+    const bool is_local = host == "localhost" || host.starts_with("127.") || host == "::1" ||
+                          host.starts_with("unix:");
+    if (!script.empty() && !allow_script && !is_local)
         return make_error(ErrorCode::kInvalidArgument,
-                          "--script forces every answer, which no user wants: add --allow-script "
-                          "for a test");
+                          "--script with --host {}: scripted answers are for tests on this "
+                          "machine; add --allow-script if others shall get them too",
+                          host);
     set_log_level(TRY(parse_log_level(log_level)));
     serve::ApiServerOptions options;
     options.net.host = host;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "serve/api_error.h"
 #include "serve/endpoints.h"
+#include "serve/fields.h"
 #include "serve/page.h"
 #include "serve/request_log.h"
 
@@ -204,7 +205,7 @@ void ApiServer::State::post(FrontExchange& exchange, const Route& route) {
     ApiError error = api_error(served.error());
     if (served.error().code == ErrorCode::kNotFound) error.status = 500;  // a script has run out
     log_info("serve", "refused path={} status={} message={}", route.path, error.status,
-             quoted(error.message));
+             baleen::quoted(error.message));
     respond_error(exchange, error, style);
 }
 
