@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
+import termios
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,10 +49,8 @@ class Box:
 
     def run(self, program: str | Path, *arguments: str | Path, **environment: str) -> str:
         """Runs an installed program to its end in the workspace; its standard output."""
-        command = [str(INSTALLED / program), *map(str, arguments)]
-        process = subprocess.Popen(command, cwd=self.work, env=self._environment(environment),
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, start_new_session=True)
+        process = self._start(program, arguments, environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             out, err = process.communicate(timeout=TIMEOUT_S)
         finally:
@@ -56,6 +59,26 @@ class Box:
         self.outputs += [stdout, stderr]
         assert process.returncode == 0, f"exit {process.returncode}\n{stdout}\n{stderr}"
         return stdout
+
+    def converse(self, replies: list[tuple[str, str]], program: str | Path,
+                 *arguments: str | Path, **environment: str) -> str:
+        """Runs a program at a terminal to its end: after each question of `replies` has appeared,
+        its answer and Enter are typed. What the terminal showed, without colours.
+        """
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (50, 250))  # no answer is wrapped
+        process = self._start(program, arguments, environment, stdin=theirs, stdout=theirs,
+                              stderr=theirs)
+        os.close(theirs)
+        try:
+            shown = _type_replies(ours, replies)
+            process.wait(timeout=TIMEOUT_S)
+        finally:
+            _end_group(process)
+            os.close(ours)
+        self.outputs.append(shown)
+        assert process.returncode == 0, f"exit {process.returncode}\n{shown}"
+        return shown
 
     def private_bytes(self) -> list[str]:
         """Where bytes of the private format have arrived: in output, or in any file of the box."""
@@ -67,8 +90,11 @@ class Box:
                 found += [f"{file}: {mark!r}" for mark in PRIVATE if mark in content]
         return found
 
-    def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        return {
+    def _start(self, program: str | Path, arguments: tuple[str | Path, ...],
+               more: dict[str, str], **streams: int) -> subprocess.Popen[bytes]:
+        path = INSTALLED / program
+        assert path.exists(), f"{path}: not installed (tools/install_clients.sh all)"
+        environment = {
             "HOME": str(self.home),
             "PATH": f"{INSTALLED / 'bin'}:/usr/bin:/bin",
             "TMPDIR": str(self.root / "tmp"),
@@ -76,6 +102,29 @@ class Box:
             "TERM": "dumb",
             "NO_COLOR": "1",
         } | more
+        return subprocess.Popen([str(path), *map(str, arguments)], cwd=self.work, env=environment,
+                                start_new_session=True, **streams)
+
+
+def _type_replies(terminal: int, replies: list[tuple[str, str]]) -> str:
+    """Types each answer when its question has appeared; all that was shown until the end."""
+    deadline = time.monotonic() + TIMEOUT_S
+    shown, seen, waiting = b"", 0, list(replies)
+    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # EIO: the other side is closed
+            assert not waiting, f"never asked: {waiting}\n{_plain(shown)}"
+            return _plain(shown)
+        shown += chunk
+        if waiting and (found := shown.find(waiting[0][0].encode(), seen)) >= 0:
+            seen = found + len(waiting[0][0])
+            os.write(terminal, waiting.pop(0)[1].encode() + b"\r")
+    raise AssertionError(f"no end within {TIMEOUT_S} s\n{_plain(shown)}")
+
+
+def _plain(shown: bytes) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode("utf-8", "replace"))
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -7,12 +7,14 @@ outside ASCII, a command that ends in `2>&1`, a tag that looks like the private 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from box import Box
 from server import Server, assert_prefix_kept
 
-Arguments = dict[str, Any]
+# Small agents of our own on client libraries.
+PROGRAMS = Path(__file__).resolve().parent / "programs"
 
 FIRST_PROMPT = "Please make the file first.txt, then second.txt."
 FIRST_ANSWER = "Both files are made; the word is heron."
@@ -28,8 +30,13 @@ FILES = {
 }
 
 
-def turns(api: str, tool: str, arguments: Callable[[str], Arguments]) -> list[dict[str, Any]]:
-    """The script: what the model samples. `arguments` makes the shell tool's from a command.
+Turn = dict[str, Any]
+
+
+def turns(api: str, tool: str, arguments: Callable[[str], dict[str, Any]],
+          answer: Callable[[str], str] | None = None) -> list[Turn]:
+    """The script: what the model samples. `arguments` makes the shell tool's from a command;
+    `answer` makes the command that answers, for a client that knows no other way.
 
     Requests without tools (titles, summaries) are not of this conversation. Nothing is asked of
     the last message, because some clients end their requests with a system message.
@@ -39,14 +46,17 @@ def turns(api: str, tool: str, arguments: Callable[[str], Arguments]) -> list[di
     def call(command: str) -> dict[str, Any]:
         return {"name": tool, "arguments": arguments(command)}
 
+    def final(text: str) -> Turn:
+        return {"tool_calls": [call(answer(text))]} if answer else {"content": text}
+
     return [
         {"when": when, "reasoning": "They want two files.\nFirst the one with odd letters: ß.",
          "tool_calls": [call(FIRST_COMMAND)]},
         {"when": when, "reasoning": "Now both of the others at once.",
          "content": "The first is there. Two more steps.",
          "tool_calls": [call(SECOND_COMMAND), call(THIRD_COMMAND)]},
-        {"when": when, "reasoning": "All is done.", "content": FIRST_ANSWER},
-        {"when": when, "reasoning": "They ask for the word.", "content": SECOND_ANSWER},
+        {"when": when, "reasoning": "All is done.", **final(FIRST_ANSWER)},
+        {"when": when, "reasoning": "They ask for the word.", **final(SECOND_ANSWER)},
     ]
 
 

@@ -23,6 +23,10 @@ def test_qwen_code(serve: Serve, box: Box) -> None:
         "chat", "run_shell_command",
         lambda command: {"command": command, "description": "A step", "is_background": False}))
     box.write(".qwen/settings.json", json.dumps(SETTINGS))
+    # The first message lists the workspace, anew when resumed: the files must be there already,
+    # or qwen-code itself would begin another conversation.
+    for name in scenario.FILES:
+        (box.work / name).touch()
 
     def qwen(*arguments: str) -> str:
         return box.run("qwen-code/node_modules/.bin/qwen", "--auth-type", "openai",
