@@ -482,32 +482,35 @@ TEST(ServingParser, JsonModeLooksForStopsInTheJsonOnly) {
     EXPECT_FALSE(run_whole("```\n1\n```STOP", kJsonMode).stopped);
 }
 
-// None of these would end within a test's time limit if what is held back were looked at again with
-// every byte.
+// The long ones would not end within a test's time limit if what is held back were looked at again
+// with every byte.
 TEST(ServingParser, TakesLinearTime) {
-    constexpr size_t kSize = size_t{1} << 20;
-    const auto repeated = [](const std::string& unit) {
+    constexpr size_t kShort = size_t{1} << 14;
+    constexpr size_t kLong = size_t{1} << 20;
+    const auto repeated = [](const std::string& unit, size_t size) {
         std::string text;
-        while (text.size() < kSize) text += unit;
+        while (text.size() < size) text += unit;
         return text;
     };
-    const std::string value_begin = one_call("").substr(0, one_call("").find("</"));
-    const std::string json_begin = one_call("", false).substr(0, one_call("", false).find("</"));
-    const ServingParserOptions stops{.stops = {std::string(1000, '\n') + "x", "<<<<<<<<<<<<>"}};
+    const auto before_closer = [](const std::string& block) {
+        return block.substr(0, block.find("</"));
+    };
+    const std::string string_begin = before_closer(one_call(""));
+    const std::string json_begin = before_closer(one_call("", false));
+    ServingParserOptions options{.stops = {std::string(1000, '\n') + "x", "<<<<<<<<<<<<>"}};
     for (const std::string& text :
-         {"a" + repeated("\n"), "a" + repeated("\n") + one_call("x"), repeated("<"),
-          repeated("\n<"), repeated("</think"), repeated("<" + kMark.substr(0, 8)),
-          value_begin + repeated("<"), value_begin + repeated("</" + kMark),
-          json_begin + repeated("["), json_begin + repeated("\n") + "</" + kMark + "parameter>",
-          repeated("<" + kMark + "invoke name=\""), "```json\n{" + repeated("\n``")}) {
-        for (const bool json_mode : {false, true}) {
-            ServingParserOptions options = stops;
-            options.json_mode = json_mode;
-            const ServingRun whole = run_whole(text, options);
-            const ServingRun cut = run_serving(text, options, [] { return size_t{1}; });
-            EXPECT_EQ(whole.problem, "");
-            EXPECT_TRUE(shown(whole) == shown(cut)) << text.substr(0, 40);
-        }
+         {"a" + repeated("\n", kLong) + one_call("x"), "a" + repeated("\n", kShort),
+          repeated("<", kShort), repeated("\n<", kShort), repeated("</think", kShort),
+          repeated("<" + kMark.substr(0, 8), kShort), string_begin + repeated("<", kShort),
+          string_begin + repeated("</" + kMark, kShort), json_begin + repeated("[", kLong),
+          json_begin + repeated("\n", kShort) + "</" + kMark + "parameter>",
+          repeated("<" + kMark + "invoke name=\"", kShort),
+          "```json\n{" + repeated("\n``", kShort)}) {
+        options.json_mode = text.starts_with('`');
+        const ServingRun whole = run_whole(text, options);
+        const ServingRun cut = run_serving(text, options, [] { return size_t{1}; });
+        EXPECT_EQ(whole.problem, "");
+        EXPECT_TRUE(shown(whole) == shown(cut)) << text.substr(0, 40);
     }
 }
 
