@@ -30,8 +30,8 @@ uint32_t add_hex(Automaton& rule, uint32_t from, int digits) {
     return from;
 }
 
-// \uXXXX after the backslash: any character but U+0000 to U+00FF (they have other forms here)
-// and lone surrogates.
+// \uXXXX after the backslash: any character but U+0000 to U+001F, which have other forms here, and
+// lone surrogates.
 void add_unicode_escapes(Automaton& rule, uint32_t backslash, uint32_t to) {
     const uint32_t u = rule.add_letter(backslash, 'u');
     const auto add = [&](std::string_view first, std::string_view second) {
@@ -42,6 +42,10 @@ void add_unicode_escapes(Automaton& rule, uint32_t backslash, uint32_t to) {
         return add_hex(rule, two, 2);
     };
     rule.add_epsilon(add("0", "123456789abcdefABCDEF"), to);
+    const uint32_t zeros = rule.add_text(u, "00");
+    const uint32_t third = rule.add_state();
+    add_one_of(rule, zeros, "23456789abcdefABCDEF", third);
+    rule.add_epsilon(add_hex(rule, third, 1), to);
     rule.add_epsilon(add("123456789abcefABCEF", "0123456789abcdefABCDEF"), to);
     rule.add_epsilon(add("dD", "01234567"), to);
     const uint32_t high = rule.add_letter(rule.add_letter(add("dD", "89abAB"), '\\'), 'u');
