@@ -107,7 +107,9 @@ class MaskCheck {
         PlainRun plain(grammar_);
         for (int left = tokens_max; left > 0 && !run.is_finished(); --left) {
             const bool is_tight = rng_.next_below(2) == 0;
-            const int64_t tokens_left = is_tight ? run.distance() + rng_.next_below(4) : 1000;
+            const int64_t tight =
+                std::max<int64_t>(1, run.distance()) + static_cast<int64_t>(rng_.next_below(4));
+            const int64_t tokens_left = is_tight ? tight : 1000;
             std::vector<uint64_t> bits(vocabulary_.mask_words(), ~uint64_t{0});
             run.mask(bits, tokens_left - 1);
             expect_same(plain, bits, tokens_left - 1);
@@ -165,7 +167,8 @@ const Vocabulary& small_vocabulary() {
     static const Vocabulary vocabulary = [] {
         Json tree = small_tokenizer_tree();
         Json& vocab = tree["model"]["vocab"];
-        int id = 300;
+        const Json bos = tree["added_tokens"][0];
+        int id = bos["id"].get<int>() + 1;
         const auto spelled = [](const char* text) {
             std::string symbols;
             for (const char* c = text; *c != 0; ++c)
@@ -180,11 +183,10 @@ const Vocabulary& small_vocabulary() {
               "\\u",  "e1",     "\xEF\xBD", "\\\"",   "get_",    "false\">", "a\" string=\"",
               "ab\"", ">\n",    ">\n<",     ">\n</"})
             vocab[spelled(text)] = id++;
-        int gap = 263;
+        tree["added_tokens"] = Json::array({bos});
         for (const std::string_view text : {kDsml, kThinkClose, kEos, kBos, kThinkOpen})
             tree["added_tokens"].push_back(small_added_token(id++, std::string(text), false));
-        (void)gap;
-        return Vocabulary(Tokenizer::parse(dump_json(tree)).value(), 400);
+        return Vocabulary(Tokenizer::parse(dump_json(tree)).value(), 340);
     }();
     return vocabulary;
 }
@@ -261,30 +263,33 @@ TEST(TokenMask, ManyConfigurationsAreForgottenWithoutHarm) {
     LocalMasks masks(grammar, small_vocabulary());
     GrammarRun run(grammar, small_vocabulary(), masks);
     Rng rng(10);
-    std::string brackets;
+    std::string brackets = "[";
+    ASSERT_TRUE(run.accept('['));
+    std::set<std::string> seen;
     std::vector<uint64_t> bits(small_vocabulary().mask_words());
-    for (int i = 0; i < 20'000; ++i) {
-        // Arrays and objects by random nesting: more stacks than are remembered.
-        const bool opens = brackets.size() < 20 && rng.next_below(2) == 0;
-        std::string text = opens ? (rng.next_below(2) == 0 ? "[" : "{\"\":") : "1,";
-        if (!opens && !brackets.empty() && brackets.back() == '{') text = "1,\"\":";
-        if (!opens && brackets.empty()) text = "[";
-        if (!opens && brackets.size() >= 20 && rng.next_below(8) == 0) {
-            const char close = brackets.back() == '{' ? '}' : ']';
-            text = std::string("1") + close;
+    // Arrays and objects nested at random: more stacks than are remembered.
+    for (int i = 0; i < 40'000; ++i) {
+        const bool opens = brackets.size() < 2 || (brackets.size() < 40 && rng.next_below(2) == 0);
+        std::string text;
+        if (opens) {
+            const bool is_list = rng.next_below(2) == 0;
+            text = is_list ? "[" : "{\"\":";
+            brackets += text[0];
+        } else {
+            text = std::string("1") + (brackets.back() == '{' ? '}' : ']');
             brackets.pop_back();
             text += brackets.back() == '{' ? ",\"\":" : ",";
-        } else if (text == "[" || text == "{\"\":") {
-            brackets += text[0];
         }
+        seen.insert(brackets);
         for (const char c : text) {
             std::fill(bits.begin(), bits.end(), ~uint64_t{0});
             run.mask(bits, 1'000'000);
             const auto byte = static_cast<uint8_t>(c);
-            ASSERT_NE(bits[byte / 64] >> (byte % 64) & 1, 0u) << text;
+            ASSERT_NE(bits[byte / 64] >> (byte % 64) & 1, 0u) << brackets;
             ASSERT_TRUE(run.accept(byte));
         }
     }
+    EXPECT_GT(seen.size(), 5'000u);
 }
 
 }  // namespace
