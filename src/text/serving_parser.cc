@@ -35,6 +35,7 @@ struct ServingParser::State {
     ServingParserOptions options;
     ParsedMessage message;
     bool stopped = false;
+    std::string stop_sequence;
     bool in_calls = false;
     bool is_malformed = false;
     size_t repaired_values = 0;
@@ -186,6 +187,7 @@ void ServingParser::State::act(Mark mark, const std::string& text) {
     switch (mark) {
         case Mark::kStop:
             stopped = true;
+            stop_sequence = text;
             enter(ParserState::kDone);
             break;
         case Mark::kThinkEnd:
@@ -328,6 +330,10 @@ void ServingParser::finish(std::vector<ParserEvent>& events) {
 
 bool ServingParser::stopped() const {
     return state_->stopped;
+}
+
+const std::string& ServingParser::stop_sequence() const {
+    return state_->stop_sequence;
 }
 bool ServingParser::in_reasoning() const {
     return state_->state == ParserState::kReasoning;
