@@ -7,13 +7,21 @@ namespace {
 
 volatile std::sig_atomic_t signal_seen = 0;  // written by the handler only
 
-}  // namespace
-
-void watch_interrupts() {
+void watch(int signal) {
     struct sigaction action = {};
     action.sa_handler = [](int) { signal_seen = 1; };
     action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, nullptr);
+    sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void watch_interrupts() {
+    watch(SIGINT);
+}
+
+void watch_termination() {
+    watch(SIGTERM);
 }
 
 bool interrupted() {

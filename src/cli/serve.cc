@@ -24,6 +24,7 @@ Result<int> serve(const ServeArgs& args) {
     const auto server = TRY(serve::ApiServer::start(options, std::move(engine),
                                                     std::move(tokenizer), std::move(script)));
     watch_interrupts();
+    watch_termination();
     const std::string address = server->address();
     TRY(write_stdout((address.starts_with("unix:") ? address : "http://" + address) + "\n"));
     fmt::print(stderr, "serving {} (dialect {}{}); Ctrl-C stops\n", options.service.model_name,

@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "engine/scheduler.h"
-#include "text/chat.h"
+#include "serve/job.h"
 
 namespace baleen::serve {
 
-// message_ends: PromptTokens::message_ends of this conversation.
-std::string cache_note(const CacheReport& report, const Conversation& conversation,
+// message_ends: PromptTokens::message_ends of the job's conversation.
+std::string cache_note(const CacheReport& report, const Job& job,
                        const std::vector<size_t>& message_ends);
 
 std::string_view mode_name(const Conversation& conversation);    // "chat", "thinking"

@@ -161,7 +161,7 @@ Generation::~Generation() = default;
 void Generation::note_cache(const CacheReport& report) {
     admitted_ = true;
     cache_ = report;
-    opening_.cache_note = cache_note(report, job_.conversation, message_ends_);
+    opening_.cache_note = cache_note(report, job_, message_ends_);
 }
 
 const Opening& Generation::opening() {

@@ -35,8 +35,8 @@ struct Job {
     bool stream_usage = false;  // Chat: a last chunk with usage
 
     Conversation conversation;
-    std::vector<Seals> seals;  // [conversation.messages]
-    bool thinking_named = false;
+    std::vector<Seals> seals;      // [conversation.messages]
+    size_t inserted_messages = 0;  // at the front, not the client's: for tools
 
     std::vector<ToolSchema> tools;
     std::map<std::string, ToolRoute, std::less<>> routes;  // by the name that the model sees

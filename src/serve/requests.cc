@@ -87,7 +87,8 @@ Result<void> finish_conversation(ReadTools tools, const Service& service, Job& j
             messages.insert(messages.begin(), Message{.role = Role::kSystem});
         messages.front().response_format = std::move(tools.response_format);
     }
-    job.seals.insert(job.seals.begin(), conversation.messages.size() - before, Seals{});
+    job.inserted_messages = conversation.messages.size() - before;
+    job.seals.insert(job.seals.begin(), job.inserted_messages, Seals{});
     if (service.options.keep_reasoning) conversation.drop_thinking = false;
     if (service.options.vendor_sampling) sample_as_vendor(job);
     return {};

@@ -51,7 +51,7 @@ def chat_turn(server: Server, messages: list[Json], keep: str) -> list[Json]:
                           "arguments": json.dumps(json.loads(c["function"]["arguments"]),
                                                   separators=(",", ":"))}}
             for c in message["tool_calls"]]
-        if keep == "empty content":
+        if keep == "empty content" and kept["content"] is None:
             kept["content"] = ""
     messages = [*messages, kept]
     for call in kept.get("tool_calls", []):

@@ -17,8 +17,7 @@ from conftest import TIMEOUT_S, Server, StartServer, parse_events, run_together,
 
 CHAT = "/v1/chat/completions"
 USER = [{"role": "user", "content": "hello"}]
-LONG = {"messages": USER, "max_tokens": 100_000, "stream": True,
-        "thinking": {"type": "disabled"}, "ignored_field": 1}
+LONG = {"prompt": "hello", "max_tokens": 500_000, "stream": True, "ignore_eos": True}
 
 
 def wait_until(condition, seconds: float = TIMEOUT_S) -> None:
@@ -129,7 +128,7 @@ def open_stream(server: Server) -> socket.socket:
     """Sends a request for an endless answer and reads nothing but the first bytes."""
     sock = socket.create_connection((server.host, server.port), timeout=TIMEOUT_S)
     payload = json.dumps(LONG).encode()
-    sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    sock.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
                  b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(payload)
                  + payload)
     return sock
@@ -141,7 +140,7 @@ def test_a_client_that_leaves_frees_its_sequence(serve: StartServer, way: str) -
         if way == "kill":
             code = ("import http.client, json, sys\n"
                     "c = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]))\n"
-                    "c.request('POST', '/v1/chat/completions', sys.argv[3])\n"
+                    "c.request('POST', '/v1/completions', sys.argv[3])\n"
                     "r = c.getresponse()\n"
                     "print(r.status, flush=True)\n"
                     "while r.read(1): pass\n")
@@ -242,11 +241,10 @@ def test_stopping_lets_running_requests_finish(serve: StartServer, program: str,
     connection.request("POST", CHAT, json.dumps({"messages": USER, "stream": True}))
     response = connection.getresponse()
     events = parse_events(iter(response.readline, b""))
-    for _ in range(4):
-        next(events)
+    seen = [next(events) for _ in range(4)]
     process.send_signal(signal.SIGINT)
-    text = "".join(c["delta"].get("content") or "" for e in events if e.data != "[DONE]"
-                   and e.name != "comment" for c in e.data["choices"])
+    text = "".join(c["delta"].get("content") or "" for e in [*seen, *events]
+                   if e.data != "[DONE]" and e.name != "comment" for c in e.data["choices"])
     assert text == "word " * 400
     assert process.wait(timeout=TIMEOUT_S) == 0
     assert "0 requests cancelled" in process.stderr.read()
