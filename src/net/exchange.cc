@@ -21,7 +21,7 @@ ConnectionExchange::ConnectionExchange(Connection& connection)
     : connection_(connection), is_head_(connection.request().method == "HEAD") {}
 
 ConnectionExchange::~ConnectionExchange() {
-    connection_.gone_signal().forget();
+    connection_.gone_signal().watch(nullptr);
 }
 
 void ConnectionExchange::respond(int status, const Headers& headers, std::string body) {

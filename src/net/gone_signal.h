@@ -19,7 +19,8 @@ class GoneSignal {
 
     bool is_raised() const { return raised_.load(); }
 
-    // The handler's thread: the callback is called by raise(), or now if that was before.
+    // The handler's thread: the callback is called by raise(), or now if that was before. After
+    // watch(nullptr) no call begins, and one that runs has ended.
     void watch(std::function<void()> callback) {
         {
             const std::lock_guard lock(mutex_);
@@ -28,18 +29,12 @@ class GoneSignal {
                 return;
             }
         }
-        callback();
-    }
-
-    // The handler's thread: no call begins after this, and one that runs has ended.
-    void forget() {
-        const std::lock_guard lock(mutex_);
-        callback_ = nullptr;
+        if (callback) callback();
     }
 
   private:
     std::atomic<bool> raised_{false};
-    std::mutex mutex_;  // held while the callback runs, so that forget() waits for its end
+    std::mutex mutex_;  // held while the callback runs, so that watch() waits for its end
     std::function<void()> callback_;
 };
 

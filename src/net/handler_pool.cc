@@ -49,11 +49,6 @@ size_t HandlerPool::active() const {
     return active_;
 }
 
-size_t HandlerPool::threads() const {
-    const std::lock_guard lock(mutex_);
-    return threads_.size();
-}
-
 void HandlerPool::join() {
     std::vector<std::thread> threads;
     {

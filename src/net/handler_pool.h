@@ -21,7 +21,6 @@ class HandlerPool {
     bool submit(std::function<void()> work, std::function<void()> after);
 
     size_t active() const;
-    size_t threads() const;
 
     // Waits for all work to return, and ends the threads. REQUIRES: no submit() after it.
     void join();

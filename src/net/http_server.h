@@ -56,10 +56,15 @@ class Exchange {
     virtual ~Exchange() = default;
     virtual const Request& request() const = 0;
 
+    // Headers of both kinds of answer: Connection, Content-Length, Date and Transfer-Encoding are
+    // the server's own to write (CHECK). Control characters in values become spaces. The body of an
+    // answer to HEAD is left out.
+
     // The whole answer. REQUIRES: nothing was sent yet.
     virtual void respond(int status, const Headers& headers, std::string body) = 0;
 
-    // A streamed answer (chunked). The status line leaves at once.
+    // A streamed answer: chunks, of which every write() of up to 64 KiB is one; for HTTP/1.0 plain
+    // bytes until the connection ends. The status line leaves at once.
     virtual Result<void> begin(int status, const Headers& headers) = 0;
     // Returns when the bytes are in the send buffer; waits while it is full. kCancelled: the client
     // has gone, or read nothing for write_timeout; every later call says so too.
@@ -70,8 +75,10 @@ class Exchange {
 
     virtual bool has_begun() const = 0;  // respond() or begin() was called
     virtual bool client_gone() const = 0;
-    // Called once, from a network thread, when the client goes; at once if it has gone. Until the
-    // handler returns.
+    // Called once, from a network thread, when the client goes, before write() says so; at once if
+    // it has gone. It must not wait. No call begins after the handler has returned, but the
+    // handler's own variables die before that: if the callback uses them, call on_gone(nullptr)
+    // first, which waits for a running call and ends the watch.
     virtual void on_gone(std::function<void()> callback) = 0;
 };
 
@@ -92,8 +99,8 @@ class Server {
     virtual Stats stats() const = 0;
 
     // Stops accepting, closes idle connections, answers further requests on open ones with 503, and
-    // waits for running handlers until the deadline; then cuts their connections and waits for them
-    // to return. Returns how many were cut.
+    // waits until the deadline for running handlers and unsent answers; then cuts their connections
+    // and waits for the handlers to return. Returns how many were cut. Never call it in a handler.
     virtual size_t shutdown(std::chrono::steady_clock::time_point deadline) = 0;
 };
 
