@@ -47,10 +47,13 @@ struct ParserEvent {
 };
 
 struct ServingParserOptions {
-    bool in_reasoning = false;       // where the prompt left the model
-    std::vector<std::string> stops;  // not empty; looked for in the answer only
-    bool json_mode = false;          // section 13, "JSON mode"
-    bool parse_tools = true;         // false (tool_choice none): tags are plain text of the answer
+    bool in_reasoning = false;  // where the prompt left the model
+    // None of them empty; looked for in the answer only, newlines at its start not counted. The
+    // first to be complete ends the message (the longest of those); so does one of newlines that
+    // would have belonged to a calls block.
+    std::vector<std::string> stops;
+    bool json_mode = false;   // section 13, "JSON mode"
+    bool parse_tools = true;  // false (tool_choice none): tags are plain text of the answer
     bool control_markers_only = false;  // markers count only where push() says kControl
 };
 
@@ -69,7 +72,8 @@ class ServingParser {
     // rest is ignored.
     void push(std::string_view bytes, std::vector<ParserEvent>& events,
               Origin origin = Origin::kText);
-    // No more text: releases what was held back.
+    // No more text: releases what was held back, but for what may be a closing tag of an unfinished
+    // call.
     void finish(std::vector<ParserEvent>& events);
 
     bool stopped() const;       // a stop sequence was found; the message ends before it

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import TIMEOUT_S
 
-COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "run", "bench",
+COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "parse", "run", "bench",
             "completion"]
 
 
