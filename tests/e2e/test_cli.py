@@ -11,8 +11,8 @@ import pytest
 
 from conftest import TIMEOUT_S
 
-COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "run", "bench",
-            "completion"]
+COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "run",
+            "bench", "completion"]
 
 
 def assert_bad_input(done: subprocess.CompletedProcess[str], *words: str) -> None:
