@@ -43,7 +43,8 @@ class PromptCommand {
         const auto json = [&]() -> Result<Json> {
             const Prompt prompt = TRY(prompt_of(request));
             if (!tokenizer_) return Json{{"text", prompt.text()}};
-            return Json{{"tokens", TRY(tokenize(prompt, *tokenizer_, outside_)).tokens}};
+            const PromptTokens ids = TRY(tokenize(prompt, *tokenizer_, outside_));
+            return Json{{"tokens", ids.tokens}};
         }();
         return dump_json(json ? *json : Json{{"error", json.error().message}});
     }

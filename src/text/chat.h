@@ -85,7 +85,8 @@ struct Prompt {
     std::vector<Piece> pieces;
     // message_ends[i]: how many pieces the prompt has when message i of the *given* conversation
     // has been written, its header to the next message included; messages that render nothing
-    // repeat the number before.
+    // repeat the number before. Where no control token stands between two messages, the last of
+    // these pieces goes on with the next one's text: the end is that of the whole piece.
     std::vector<size_t> message_ends;
     // True when the prompt leaves the model inside reasoning (ends in <think>, or continues one).
     bool in_reasoning = false;

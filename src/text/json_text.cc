@@ -165,7 +165,8 @@ class JsonText::Parser {
             std::string key = TRY(parse_string());
             skip_space();
             if (!take(":")) return bad("expected :");
-            members.push_back({std::move(key), TRY(parse_value())});
+            JsonText value = TRY(parse_value());
+            members.push_back({std::move(key), std::move(value)});
             skip_space();
             if (take("}")) break;
             if (!take(",")) return bad("expected , or }");

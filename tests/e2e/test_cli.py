@@ -13,6 +13,8 @@ from conftest import TIMEOUT_S
 
 COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "parse", "run", "bench",
             "completion"]
+COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "run",
+            "bench", "completion"]
 
 
 def assert_bad_input(done: subprocess.CompletedProcess[str], *words: str) -> None:
