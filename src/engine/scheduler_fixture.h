@@ -151,17 +151,6 @@ inline std::vector<Answer> plain_answers(
     return answers;
 }
 
-inline EngineOptions engine_options(size_t rows_max = 64) {
-    EngineOptions options;
-    options.num_threads = 2;
-    options.model.rows_max = rows_max;
-    return options;
-}
-
-inline std::unique_ptr<Engine> make_engine(const EngineOptions& options = engine_options()) {
-    return std::make_unique<Engine>(small_weights(), options);
-}
-
 inline GenerateRequest copy(const GenerateRequest& request) {
     GenerateRequest c;
     c.prompt = request.prompt;
