@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,23 +17,32 @@
 
 namespace baleen::test {
 
-inline const std::string& tiny_checkpoint() {
-    static const std::string& directory = *[] {
-        auto* path = new std::string((std::filesystem::temp_directory_path() /
-                                      ("baleen_engine_test_" + std::to_string(::getpid())))
-                                         .string());
-        ThreadPool pool(1);
-        write_synthetic_checkpoint(preset_config(SynthPreset::kTiny),
-                                   {.directory = *path, .seed = 11}, pool)
-            .value();
-        std::atexit([] { std::filesystem::remove_all(tiny_checkpoint()); });
-        return path;
-    }();
-    return directory;
+inline std::shared_ptr<const Weights> make_weights(const Json& config, const std::string& name) {
+    const std::string directory =
+        (std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()))).string();
+    ThreadPool pool(1);
+    write_synthetic_checkpoint(config, {.directory = directory, .seed = 11}, pool).value();
+    auto weights = Weights::load(directory).value();
+    std::filesystem::remove_all(directory);  // the mapping keeps the bytes
+    return weights;
 }
 
 inline std::shared_ptr<const Weights> tiny_weights() {
-    static const auto weights = Weights::load(tiny_checkpoint()).value();
+    static const auto weights =
+        make_weights(preset_config(SynthPreset::kTiny), "baleen_engine_test_");
+    return weights;
+}
+
+// Every layer kind once and a short window: replays are short (at most 192 + 128 + 127 tokens).
+inline std::shared_ptr<const Weights> small_weights() {
+    static const auto weights = [] {
+        Json config = preset_config(SynthPreset::kTiny);
+        config["num_hidden_layers"] = 3;
+        config["num_hash_layers"] = 1;
+        config["compress_ratios"] = {0, 4, 128, 0};
+        config["sliding_window"] = 32;
+        return make_weights(config, "baleen_engine_small_");
+    }();
     return weights;
 }
 

@@ -18,6 +18,9 @@ constexpr size_t kLastBoundaries = 12;
 // Restore points that the length of a prompt alone leaves, at most.
 constexpr size_t kSpacedSnapshots = 8;
 
+// Prompts looked at in one plan that wait for what another one runs.
+constexpr size_t kDeferredMax = 8;
+
 size_t pages_of(size_t tokens) {
     constexpr size_t kTokens = static_cast<size_t>(kPageTokens);
     return (tokens + kTokens - 1) / kTokens;
@@ -46,7 +49,6 @@ EngineLoop::EngineLoop(Engine& engine, const SchedulerOptions& options)
 
 void EngineLoop::add(std::unique_ptr<Request> request) {
     ++stats_.requests;
-    request->choices_left = request->choices.size();
     Sequence& first = request->choices[0];
     first.tokens = request->asked.prompt;
     wait_for_kv(first);
@@ -182,7 +184,7 @@ bool EngineLoop::is_planned(const Sequence& sequence) const {
 }
 
 bool EngineLoop::may_admit(const Sequence& sequence) const {
-    return running_.size() < options_.running_max &&
+    return running_.size() < options_.running_max && deferred_.size() < kDeferredMax &&
            std::ranges::find(deferred_, &sequence) == deferred_.end() &&
            (blocked_ == nullptr || (blocked_ == &sequence && !is_refused_));
 }
@@ -203,6 +205,9 @@ Sequence* EngineLoop::prefill_to_wait_for(const Sequence& sequence) {
             const auto place = std::ranges::lower_bound(other->snapshots, shared);
             if (place == other->snapshots.end() || *place != shared)
                 other->snapshots.insert(place, shared);
+            for (Work& work : works_)  // its part of this pass ends there at the latest
+                if (work.sequence == other)
+                    work.num_tokens = std::min(work.num_tokens, shared - other->length());
             return other;
         }
         if (other->session->is_replaying()) continue;

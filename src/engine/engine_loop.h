@@ -36,6 +36,7 @@ class EngineLoop {
     size_t cancel_all();
 
     SchedulerStats stats() const;
+    const PrefixCache& cache() const { return cache_; }
     size_t active() const { return requests_.size(); }  // requests that have not ended
 
   private:

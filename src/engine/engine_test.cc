@@ -14,7 +14,6 @@ namespace baleen {
 namespace {
 
 using test::random_tokens;
-using test::tiny_checkpoint;
 using test::tiny_weights;
 
 using Logits = std::vector<float>;
@@ -290,7 +289,9 @@ std::vector<Shape> shapes() {
 }
 
 TEST(EngineShapes, ReferenceAndFastKernelsAgreeAndChunkingKeepsTheBits) {
-    const std::string directory = tiny_checkpoint() + "_shape";
+    const std::string directory = (std::filesystem::temp_directory_path() /
+                                   ("baleen_engine_shape_" + std::to_string(::getpid())))
+                                      .string();
     const std::vector<TokenId> tokens = random_tokens(290, 19);
     for (const Shape& shape : shapes()) {
         Json config = preset_config(SynthPreset::kTiny);

@@ -36,6 +36,7 @@ PrefixCache::Match PrefixCache::lookup(std::span<const TokenId> prompt) const {
     if (prompt.empty()) return match;
     Walk w = walk(prompt);
     match.matched_tokens = w.matched;
+    if (w.matched == 0) return match;
     if (w.matched == prompt.size())
         w = walk(prompt.first(prompt.size() - 1));
     else

@@ -56,6 +56,7 @@ class PrefixCache {
 
     size_t entries() const { return points_.size(); }
     uint64_t evictions() const { return evictions_; }
+    size_t pages_held() const { return pages_held_; }
     size_t bytes() const { return pages_held_ * page_bytes_ + hot_bytes_ + token_bytes_; }
 
   private:

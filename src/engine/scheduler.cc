@@ -114,19 +114,9 @@ Scheduler::~Scheduler() {
 Result<TokenStream> Scheduler::submit(GenerateRequest asked) {
     State& s = *state_;
     TRY(check_request(asked, *s.engine, s.options));
-    auto request = std::make_unique<Request>();
-    request->asked = std::move(asked);
-    request->choices.resize(request->asked.num_choices);
-    for (size_t i = 0; i < request->choices.size(); ++i) {
-        Sequence& choice = request->choices[i];
-        choice.request = request.get();
-        choice.choice = i;
-        if (!request->asked.constraints.empty())
-            choice.constraint = std::move(request->asked.constraints[i]);
-    }
-    auto events = std::make_shared<EventQueue>(s.doorbell, request->choices.size(),
-                                               std::max<size_t>(s.options.events_max, 1));
-    request->events = events;
+    std::unique_ptr<Request> request =
+        make_request(std::move(asked), s.doorbell, std::max<size_t>(s.options.events_max, 1));
+    std::shared_ptr<EventQueue> events = request->events;
     {
         const std::lock_guard lock(s.mutex);
         if (s.draining) return make_error(ErrorCode::kCancelled, "shutting down");

@@ -64,7 +64,7 @@ struct CacheReport {
     size_t cached_tokens = 0;    // not run again for this request
     size_t replayed_tokens = 0;  // of the cached ones: run again to rebuild the window
     // The longest prefix that any stored sequence shares with the prompt, and whether a stored
-    // sequence went on differently there (else the stored one simply ended).
+    // sequence went on differently there (else the stored one simply ended, or shares nothing).
     size_t matched_tokens = 0;
     bool diverged = false;
 };

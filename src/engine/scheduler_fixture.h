@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <utility>
 #include <vector>
 
@@ -25,6 +28,11 @@ struct Answer {
 
     bool operator==(const Answer&) const = default;
 };
+
+inline void PrintTo(const Answer& answer, std::ostream* out) {
+    *out << "reason " << static_cast<int>(answer.reason) << " " << answer.error << ":";
+    for (TokenId token : answer.tokens) *out << " " << token;
+}
 
 struct Reply {
     CacheReport cache;
@@ -81,9 +89,28 @@ inline GenerateRequest seeded(std::vector<TokenId> prompt, int64_t tokens_max, u
     return request;
 }
 
-// The request's answers by the plainest means: one session, one token at a time.
-inline std::vector<Answer> plain_answers(const GenerateRequest& request) {
-    Engine engine(tiny_weights(), {.num_threads = 1});
+inline void add_token(Answer& answer, const GenerateRequest& request, std::span<const float> logits,
+                      const Sample& sample) {
+    answer.tokens.push_back(sample.token);
+    answer.logprobs.push_back(sample.logprob);
+    answer.model_logprobs.push_back(request.top_logprobs < 0 ? 0
+                                                             : model_logprob(logits, sample.token));
+    auto& top = answer.top.emplace_back();
+    std::vector<TokenId> order(logits.size());
+    for (size_t t = 0; t < order.size(); ++t) order[t] = static_cast<TokenId>(t);
+    std::ranges::stable_sort(order, std::greater(),
+                             [&](TokenId t) { return logits[static_cast<size_t>(t)]; });
+    for (int t = 0; t < request.top_logprobs; ++t)
+        top.emplace_back(order[static_cast<size_t>(t)],
+                         model_logprob(logits, order[static_cast<size_t>(t)]));
+}
+
+// The request's answers by the plainest means: one session, one token at a time. make_constraint
+// gives one for each choice, or null.
+inline std::vector<Answer> plain_answers(
+    const GenerateRequest& request,
+    const std::function<std::unique_ptr<TokenConstraint>(size_t choice)>& make_constraint = {}) {
+    static Engine& engine = *new Engine(small_weights(), {.num_threads = 1});
     std::vector<Answer> answers;
     for (size_t i = 0; i < request.num_choices; ++i) {
         Session session = engine.new_session();
@@ -93,21 +120,26 @@ inline std::vector<Answer> plain_answers(const GenerateRequest& request) {
         Sampler sampler = Sampler::create(params, engine.vocab_size()).value();
         Answer& answer = answers.emplace_back();
         answer.reason = FinishReason::kLength;
+        const std::unique_ptr<TokenConstraint> constraint =
+            make_constraint ? make_constraint(i) : nullptr;
         while (static_cast<int64_t>(answer.tokens.size()) < request.tokens_max) {
             const std::span<const float> logits = session.logits();
-            const Sample sample = sampler.sample(logits).value();
-            answer.tokens.push_back(sample.token);
-            answer.logprobs.push_back(sample.logprob);
-            answer.model_logprobs.push_back(
-                request.top_logprobs < 0 ? 0 : model_logprob(logits, sample.token));
-            auto& top = answer.top.emplace_back();
-            std::vector<TokenId> order(logits.size());
-            for (size_t t = 0; t < order.size(); ++t) order[t] = static_cast<TokenId>(t);
-            std::ranges::stable_sort(order, std::greater(),
-                                     [&](TokenId t) { return logits[static_cast<size_t>(t)]; });
-            for (int t = 0; t < request.top_logprobs; ++t)
-                top.emplace_back(order[static_cast<size_t>(t)],
-                                 model_logprob(logits, order[static_cast<size_t>(t)]));
+            std::vector<float> masked(logits.begin(), logits.end());
+            if (constraint != nullptr) {
+                std::vector<uint64_t> allowed((logits.size() + 63) / 64, ~uint64_t{0});
+                const auto restriction = constraint->restrict_next(
+                    allowed, request.tokens_max - static_cast<int64_t>(answer.tokens.size()));
+                if (restriction == TokenConstraint::Restriction::kFinished) {
+                    answer.reason = FinishReason::kStop;
+                    break;
+                }
+                for (size_t t = 0; t < masked.size(); ++t)
+                    if ((allowed[t / 64] >> (t % 64) & 1) == 0)
+                        masked[t] = -std::numeric_limits<float>::infinity();
+            }
+            const Sample sample = sampler.sample(masked).value();
+            if (constraint != nullptr) constraint->accept(sample.token);
+            add_token(answer, request, logits, sample);
             if (std::ranges::find(request.stop_tokens, sample.token) != request.stop_tokens.end()) {
                 answer.reason = FinishReason::kStop;
                 break;
@@ -117,17 +149,6 @@ inline std::vector<Answer> plain_answers(const GenerateRequest& request) {
         }
     }
     return answers;
-}
-
-inline EngineOptions engine_options(size_t rows_max = 64) {
-    EngineOptions options;
-    options.num_threads = 2;
-    options.model.rows_max = rows_max;
-    return options;
-}
-
-inline std::unique_ptr<Engine> make_engine(const EngineOptions& options = engine_options()) {
-    return std::make_unique<Engine>(tiny_weights(), options);
 }
 
 inline GenerateRequest copy(const GenerateRequest& request) {

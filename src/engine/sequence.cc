@@ -85,6 +85,24 @@ int64_t Sequence::tokens_left(const Config& config) const {
                     config.max_position_embeddings - static_cast<int64_t>(tokens.size()));
 }
 
+std::unique_ptr<Request> make_request(GenerateRequest asked, std::shared_ptr<Doorbell> doorbell,
+                                      size_t events_max) {
+    auto request = std::make_unique<Request>();
+    request->asked = std::move(asked);
+    request->choices.resize(request->asked.num_choices);
+    request->choices_left = request->choices.size();
+    request->events =
+        std::make_shared<EventQueue>(std::move(doorbell), request->choices.size(), events_max);
+    for (size_t i = 0; i < request->choices.size(); ++i) {
+        Sequence& choice = request->choices[i];
+        choice.request = request.get();
+        choice.choice = i;
+        if (!request->asked.constraints.empty())
+            choice.constraint = std::move(request->asked.constraints[i]);
+    }
+    return request;
+}
+
 void run_draw(Draw& draw, std::vector<float>& scratch) {
     Sequence& sequence = *draw.sequence;
     Result<Sample> sample = draw_token(sequence, draw.logits, scratch);

@@ -74,6 +74,9 @@ struct Request {
     CacheReport cache;
 };
 
+std::unique_ptr<Request> make_request(GenerateRequest asked, std::shared_ptr<Doorbell> doorbell,
+                                      size_t events_max);
+
 // One token drawn for a sequence. Draws of different sequences may run on different threads.
 struct Draw {
     Sequence* sequence = nullptr;

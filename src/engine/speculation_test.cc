@@ -8,7 +8,6 @@ namespace baleen {
 namespace {
 
 using test::random_tokens;
-using test::tiny_checkpoint;
 using test::tiny_weights;
 
 using Logits = std::vector<float>;
@@ -117,15 +116,12 @@ TEST(Speculation, AnyPatternOfGuessesGivesTheSameBits) {
 }
 
 TEST(Speculation, OtherRatiosAndShortWindowsToo) {
-    const std::string directory = tiny_checkpoint() + "_speculation";
     Json config = preset_config(SynthPreset::kTiny);
     config["compress_ratios"] = {4, 32, 4, 2, 128, 64, 0};
     config["num_hash_layers"] = 0;
     config["sliding_window"] = 17;
     config["index_topk"] = 3;
-    ThreadPool pool(1);
-    write_synthetic_checkpoint(config, {.directory = directory, .seed = 5}, pool).value();
-    Engine engine(Weights::load(directory).value(), mtp_options());
+    Engine engine(test::make_weights(config, "baleen_speculation_"), mtp_options());
     const std::vector<TokenId> tokens = random_tokens(150, 33);
     const Expected expected = expected_of(engine, tokens);
     Rng rng(4);
@@ -133,7 +129,6 @@ TEST(Speculation, OtherRatiosAndShortWindowsToo) {
     session.extend(std::span(tokens).first(2)).value();
     run_pattern(engine, session, tokens, expected,
                 [&] { return static_cast<Step>(rng.next_below(3)); });
-    std::filesystem::remove_all(directory);
 }
 
 // Snapshots taken while a guess is in are sequences of their own, and stay what they are.
