@@ -237,15 +237,14 @@ class Parser {
 
     Result<char32_t> hex(size_t digits) {
         char32_t code = 0;
-        for (; digits > 0; --digits) {
-            constexpr std::string_view kHex = "0123456789abcdef";
-            const size_t digit =
-                rest_.empty() ? kHex.npos : kHex.find(static_cast<char>(rest_[0] | 0x20));
-            const bool is_digit = !rest_.empty() && (rest_[0] >= '0' && rest_[0] <= '9');
-            if (!is_digit && (digit == kHex.npos || digit < 10)) return wrong("a bad escape");
-            code = code * 16 + static_cast<char32_t>(is_digit ? rest_[0] - '0' : digit);
-            rest_.remove_prefix(1);
+        if (rest_.size() < digits) return wrong("a bad escape");
+        for (const char c : rest_.substr(0, digits)) {
+            constexpr std::string_view kHex = "0123456789abcdef0123456789ABCDEF";
+            const size_t digit = kHex.find(c);
+            if (digit == kHex.npos) return wrong("a bad escape");
+            code = code * 16 + static_cast<char32_t>(digit % 16);
         }
+        rest_.remove_prefix(digits);
         return code;
     }
 

@@ -47,7 +47,7 @@ void each_symbol(const StackMachine& machine, StackMachine::ConfigId config,
 }  // namespace
 
 LocalMasks::LocalMasks(const Grammar& grammar, const Vocabulary& vocabulary)
-    : grammar_(grammar), vocabulary_(vocabulary), machine_(grammar, Grammar::kNever / 2) {}
+    : vocabulary_(vocabulary), machine_(grammar, Grammar::kNever / 2) {}
 
 LocalMask LocalMasks::compute(uint32_t state) {
     LocalMask mask;
@@ -100,10 +100,7 @@ std::shared_ptr<const LocalMask> LocalMasks::of(uint32_t state) {
 
 GrammarRun::GrammarRun(const Grammar& grammar, const Vocabulary& vocabulary,
                        LocalMasks& local_masks)
-    : grammar_(grammar),
-      vocabulary_(vocabulary),
-      local_masks_(local_masks),
-      machine_(grammar, kGrammarDepthMax) {
+    : vocabulary_(vocabulary), local_masks_(local_masks), machine_(grammar, kGrammarDepthMax) {
     config_ = machine_.config_of({machine_.push(grammar.start(), StackMachine::kBottom)});
 }
 

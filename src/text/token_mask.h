@@ -38,7 +38,6 @@ class LocalMasks {
     static constexpr size_t kMachineSizeMax = 4096;
     LocalMask compute(uint32_t state);
 
-    const Grammar& grammar_;
     const Vocabulary& vocabulary_;
     std::mutex mutex_;
     StackMachine machine_;
@@ -85,7 +84,6 @@ class GrammarRun {
     bool add_stack(StackId stack, Mask& mask);
     void forget_if_full();
 
-    const Grammar& grammar_;
     const Vocabulary& vocabulary_;
     LocalMasks& local_masks_;
     StackMachine machine_;
