@@ -329,7 +329,10 @@ function assistantView(message) {
     view.label = make('span', { class: 'label' });
     view.thought = make('div', { class: 'thought' });
     view.reasoning = make('details', { class: 'reasoning', 'aria-live': 'off', hidden: true }, make('summary', {}, drawing(kChevron), view.label), view.thought);
-    view.reasoning.addEventListener('toggle', () => { message.unfolded = view.reasoning.open; });
+    view.reasoning.addEventListener('toggle', () => {
+        message.unfolded = view.reasoning.open;
+        if (run?.message !== message) lookWhere();
+    });
     view.reasoning.open = message.unfolded ?? false;
     view.waiting = make('div', { class: 'waiting' });
     view.answer = make('div', { class: 'answer' });
@@ -471,6 +474,11 @@ function stickToEnd(force = false) {
     if (atEnd) talk.scrollTop = talk.scrollHeight;
     showToEnd();
 }
+function lookWhere() {
+    const talk = $('talk');
+    atEnd = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40;
+    showToEnd();
+}
 function showToEnd() {
     const talk = $('talk');
     document.querySelector('header').classList.toggle('over', talk.scrollTop > 4);
@@ -590,11 +598,7 @@ document.addEventListener('keydown', (event) => {
     else if (editing !== null) edit(null);
 });
 for (const radio of document.getElementsByName('mode')) radio.addEventListener('change', () => { chat.mode = radio.value; save(); });
-$('talk').addEventListener('scroll', () => {
-    const talk = $('talk');
-    atEnd = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40;
-    showToEnd();
-}, { passive: true });
+$('talk').addEventListener('scroll', lookWhere, { passive: true });
 new ResizeObserver(() => stickToEnd()).observe($('talk'));
 $('to-end').addEventListener('click', () => stickToEnd(true));
 $('edit-cancel').addEventListener('click', () => edit(null));
