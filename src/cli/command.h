@@ -22,6 +22,7 @@ struct Chosen {
 void add_tokenize(CLI::App& app, Chosen& chosen);
 void add_detokenize(CLI::App& app, Chosen& chosen);
 void add_render(CLI::App& app, Chosen& chosen);
+void add_parse(CLI::App& app, Chosen& chosen);
 void add_inspect(CLI::App& app, Chosen& chosen);
 void add_synth(CLI::App& app, Chosen& chosen);
 void add_cost(CLI::App& app, Chosen& chosen);

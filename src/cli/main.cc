@@ -47,6 +47,7 @@ int run_main(int argc, char** argv) {
     add_tokenize(app, chosen);
     add_detokenize(app, chosen);
     add_render(app, chosen);
+    add_parse(app, chosen);
     add_inspect(app, chosen);
     add_synth(app, chosen);
     add_cost(app, chosen);

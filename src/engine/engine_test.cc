@@ -7,43 +7,15 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/rng.h"
+#include "engine/engine_fixture.h"
 #include "model/kv_spec.h"
-#include "model/synth.h"
-#include "model/synth_presets.h"
 
 namespace baleen {
 namespace {
 
-// A checkpoint folder for the whole test program.
-const std::string& tiny_checkpoint() {
-    static const std::string& directory = *[] {
-        auto* path = new std::string((std::filesystem::temp_directory_path() /
-                                      ("baleen_engine_test_" + std::to_string(::getpid())))
-                                         .string());
-        ThreadPool pool(1);
-        write_synthetic_checkpoint(preset_config(SynthPreset::kTiny),
-                                   {.directory = *path, .seed = 11}, pool)
-            .value();
-        std::atexit([] { std::filesystem::remove_all(tiny_checkpoint()); });
-        return path;
-    }();
-    return directory;
-}
-
-std::shared_ptr<const Weights> tiny_weights() {
-    static const auto weights = Weights::load(tiny_checkpoint()).value();
-    return weights;
-}
-
-std::vector<TokenId> random_tokens(size_t n, uint64_t seed) {
-    Rng rng(seed);
-    std::vector<TokenId> tokens(n);
-    for (TokenId& t : tokens)
-        t = static_cast<TokenId>(
-            rng.next_below(static_cast<uint64_t>(tiny_weights()->config.vocab_size)));
-    return tokens;
-}
+using test::random_tokens;
+using test::tiny_checkpoint;
+using test::tiny_weights;
 
 using Logits = std::vector<float>;
 

@@ -193,13 +193,16 @@ size_t Sampler::find(double target) const {
     return last;
 }
 
+LogSoftmax::LogSoftmax(std::span<const float> logits) : max(*std::ranges::max_element(logits)) {
+    double total = 0;
+    for (float logit : logits) total += std::exp(static_cast<double>(logit) - max);
+    log_total = std::log(total);
+}
+
 double model_logprob(std::span<const float> logits, TokenId token) {
     CHECK_GE(token, 0);
     CHECK_LT(static_cast<size_t>(token), logits.size());
-    const double max = *std::ranges::max_element(logits);
-    double total = 0;
-    for (float logit : logits) total += std::exp(static_cast<double>(logit) - max);
-    return static_cast<double>(logits[static_cast<size_t>(token)]) - max - std::log(total);
+    return LogSoftmax(logits)(logits[static_cast<size_t>(token)]);
 }
 
 }  // namespace baleen

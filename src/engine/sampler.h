@@ -87,6 +87,14 @@ class Sampler {
     std::vector<double> histogram_;  // [kBins]
 };
 
+// log softmax of one row of logits, the sum taken once.
+struct LogSoftmax {
+    explicit LogSoftmax(std::span<const float> logits);
+    double operator()(float logit) const { return static_cast<double>(logit) - max - log_total; }
+    double max;
+    double log_total;
+};
+
 // log softmax(logits)[token]: the model's own, before temperature and filters.
 // REQUIRES: logits that sample() accepts, 0 <= token < logits.size().
 double model_logprob(std::span<const float> logits, TokenId token);

@@ -28,7 +28,8 @@ struct SchedulerOptions {
     size_t queue_max = 256;          // requests that wait; more: kExhausted
     size_t prefill_rows_busy = 128;  // most prefill tokens of a step in which others decode
     size_t events_max = 256;  // events a slow reader may leave unread; its sequence pauses then
-    size_t cache_bytes_max = SIZE_MAX;  // pages and snapshots kept for reuse, beyond running ones
+    size_t cache_bytes_max = SIZE_MAX;  // pages and hot states that the prefix cache holds
+    size_t snapshot_tokens = 8192;      // a long prompt leaves a restore point about this often
     bool prefix_cache = true;
 };
 
@@ -37,9 +38,9 @@ struct GenerateRequest {
     // Prompt lengths worth a snapshot (message boundaries), ascending.
     std::vector<size_t> boundaries;
     SamplingParams sampling;
-    int64_t tokens_max = 0;            // most tokens to sample, the stop token included
+    int64_t tokens_max = 0;            // most tokens to sample, 1 and up, the stop token included
     std::vector<TokenId> stop_tokens;  // sampled, reported, and the end of the text
-    size_t num_choices = 1;            // choice i samples with seed + i
+    size_t num_choices = 1;            // 1 to running_max; choice i samples with seed + i
     int top_logprobs = -1;             // -1: no logprobs at all; else that many alternatives, to 20
     // None, or one per choice. Moved to the engine thread.
     std::vector<std::unique_ptr<TokenConstraint>> constraints;
@@ -87,6 +88,8 @@ struct TokenEvent {
     Error error;
 };
 
+class EventQueue;  // event_queue.h
+
 // The reader's end of one request. Dropping it cancels.
 class TokenStream {
   public:
@@ -105,9 +108,8 @@ class TokenStream {
 
   private:
     friend class Scheduler;
-    struct Shared;
-    explicit TokenStream(std::shared_ptr<Shared> shared);
-    std::shared_ptr<Shared> shared_;
+    explicit TokenStream(std::shared_ptr<EventQueue> events);
+    std::shared_ptr<EventQueue> events_;
 };
 
 struct SchedulerStats {
@@ -115,7 +117,8 @@ struct SchedulerStats {
     uint64_t requests = 0, rejected = 0, cancelled = 0;
     uint64_t prompt_tokens = 0, cached_tokens = 0, prefilled_tokens = 0, sampled_tokens = 0;
     uint64_t drafts_proposed = 0, drafts_accepted = 0;
-    uint64_t steps = 0;
+    uint64_t steps = 0;        // passes over the weights
+    uint64_t preemptions = 0;  // sequences that gave up their KV for others, to be run again
     uint64_t cache_entries = 0, cache_evictions = 0;
     uint64_t kv_bytes_in_use = 0, kv_bytes_max = 0, cache_bytes = 0;
 };
@@ -128,8 +131,8 @@ class Scheduler {
     Scheduler(const Scheduler&) = delete;
     Scheduler& operator=(const Scheduler&) = delete;
 
-    // kInvalidArgument: an empty or bad prompt, or one that leaves no room for one token in the
-    // context; kExhausted: the queue is full; kCancelled: shutting down.
+    // kInvalidArgument: a bad field, or a prompt that is empty or leaves no room for one token in
+    // the context or the KV memory; kExhausted: the queue is full; kCancelled: shutting down.
     Result<TokenStream> submit(GenerateRequest request);
 
     // Refuses new requests, lets the running and queued ones finish until the deadline, cancels the

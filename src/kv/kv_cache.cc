@@ -9,6 +9,13 @@
 #include "quant/quant.h"
 
 namespace baleen {
+namespace {
+
+size_t pages_of(int64_t tokens) {
+    return static_cast<size_t>((tokens + kPageTokens - 1) / kPageTokens);
+}
+
+}  // namespace
 
 KvCache::KvCache(std::shared_ptr<const KvLayout> layout, std::shared_ptr<PagePool> pool)
     : layout_(std::move(layout)), pool_(std::move(pool)), hot_(std::make_shared<Hot>(*layout_)) {
@@ -21,8 +28,8 @@ void KvCache::reset_gates() {
     constexpr float kNever = -std::numeric_limits<float>::infinity();
     const auto reset = [&](const CompressorLayout& c, int64_t ratio) {
         const size_t items = static_cast<size_t>(ratio);
-        if (ratio == 4) std::ranges::fill(state(c.previous_gate, items * c.width), kNever);
-        std::ranges::fill(state(c.current_gate, items * c.lanes * c.width), kNever);
+        if (ratio == 4) std::ranges::fill(state(c.previous_gate, 2 * items * c.width), kNever);
+        std::ranges::fill(state(c.current_gate, items * c.width), kNever);
     };
     for (const LayerKvLayout& layer : layout_->layers) {
         if (layer.ratio != 0) reset(layer.compressor, layer.ratio);
@@ -47,11 +54,16 @@ Result<void> KvCache::own_page(size_t page) {
     return {};
 }
 
+size_t KvCache::pages_needed(int64_t num_tokens) const {
+    const size_t pages = pages_of(length_ + num_tokens);
+    const size_t tail = static_cast<size_t>(std::max(length_, frozen_tokens_) / kPageTokens);
+    const bool copies_tail = tail < pages_.size() && pages_[tail].is_shared();
+    return std::max(pages, pages_.size()) - pages_.size() + (copies_tail ? 1 : 0);
+}
+
 Result<void> KvCache::prepare(int64_t num_tokens) {
-    const size_t pages_needed =
-        static_cast<size_t>((length_ + num_tokens + kPageTokens - 1) / kPageTokens);
     const size_t pages_before = pages_.size();
-    while (pages_.size() < pages_needed) {
+    while (pages_.size() < pages_of(length_ + num_tokens)) {
         Result<PageRef> page = pool_->allocate();
         if (!page) {
             pages_.resize(pages_before);
@@ -100,16 +112,25 @@ const uint8_t* KvCache::ring_row(size_t layer_idx, int64_t position) const {
     return const_cast<KvCache*>(this)->ring_row(layer_idx, position);
 }
 
+void KvCache::drop_last() {
+    CHECK(can_drop_last());
+    can_drop_last_ = false;
+    --length_;
+    frozen_tokens_ = std::min(frozen_tokens_, length_);
+    pages_.resize(pages_of(length_));
+}
+
 void KvCache::begin_replay(int64_t from, int64_t tokens) {
     CHECK_LE(0, from);
     CHECK_LE(from, tokens);
     CHECK_LE(tokens, length_);
     CHECK_EQ(from % kPageTokens, 0);
-    pages_.resize(static_cast<size_t>((tokens + kPageTokens - 1) / kPageTokens));
+    pages_.resize(pages_of(tokens));
     hot_ = std::make_shared<Hot>(*layout_);
     reset_gates();
     length_ = from;
     frozen_tokens_ = tokens;
+    can_drop_last_ = false;
 }
 
 Result<void> KvCache::fill_synthetic(int64_t tokens, uint64_t seed) {

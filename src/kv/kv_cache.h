@@ -30,8 +30,15 @@ class KvCache {
     // Makes room for tokens [length(), length() + num_tokens) and makes everything they will write
     // this cache's own. kExhausted leaves the cache as it was.
     Result<void> prepare(int64_t num_tokens);
+    // Pages that prepare(num_tokens) would take from the pool.
+    size_t pages_needed(int64_t num_tokens) const;
+    // Makes the hot state this cache's own, for writes beside a pass (MTP rings).
+    void own_hot();
     // The prepared tokens are complete.
-    void advance(int64_t num_tokens) { length_ += num_tokens; }
+    void advance(int64_t num_tokens) {
+        length_ += num_tokens;
+        can_drop_last_ = num_tokens > 0;
+    }
 
     // ---- compressed entries; entry e of a layer covers tokens [e * ratio, (e+1) * ratio) ----
 
@@ -55,6 +62,12 @@ class KvCache {
 
     // ---- going back ----
 
+    // Drops the last token, exactly: what follows gets the bits of the token never having been
+    // there. Once after each advance(): a second token in a row would need what the rings have
+    // overwritten. REQUIRES: can_drop_last().
+    void drop_last();
+    bool can_drop_last() const { return can_drop_last_ && !is_replaying(); }
+
     // Cuts the sequence to `tokens` and makes the cache ready to run tokens [from, tokens) again,
     // with the entries before `tokens` frozen. from is a multiple of kPageTokens, or 0. Until
     // length() reaches `tokens` again the outputs of the replayed tokens mean nothing (their
@@ -62,6 +75,10 @@ class KvCache {
     // the next token needs is exact.
     void begin_replay(int64_t from, int64_t tokens);
 
+    // A replay is not through: outputs mean nothing yet.
+    bool is_replaying() const { return length_ < frozen_tokens_; }
+
+    std::span<const PageRef> pages() const { return pages_; }
     // Bytes held: whole pages (shared ones counted in full) and hot state.
     size_t bytes() const { return pages_.size() * layout_->page_bytes + layout_->hot_bytes(); }
 
@@ -77,7 +94,6 @@ class KvCache {
         Buffer<float> state;
     };
     Result<void> own_page(size_t page);
-    void own_hot();
     void reset_gates();
 
     std::shared_ptr<const KvLayout> layout_;
@@ -86,6 +102,7 @@ class KvCache {
     std::shared_ptr<Hot> hot_;
     int64_t length_ = 0;
     int64_t frozen_tokens_ = 0;
+    bool can_drop_last_ = false;
 };
 
 }  // namespace baleen

@@ -16,11 +16,11 @@ CompressorLayout compressor_layout(int64_t ratio, size_t width, size_t& end) {
     const size_t items = static_cast<size_t>(ratio);
     CompressorLayout c{.width = width, .lanes = ratio == 4 ? size_t{2} : size_t{1}};
     if (ratio == 4) {
-        c.previous_kv = take(end, items * width);
-        c.previous_gate = take(end, items * width);
+        c.previous_kv = take(end, 2 * items * width);
+        c.previous_gate = take(end, 2 * items * width);
     }
-    c.current_kv = take(end, items * c.lanes * width);
-    c.current_gate = take(end, items * c.lanes * width);
+    c.current_kv = take(end, items * width);
+    c.current_gate = take(end, items * width);
     return c;
 }
 

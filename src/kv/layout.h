@@ -24,13 +24,14 @@ struct KvSpec {
 };
 
 // Incremental state of one compressor (spec 5.5): f32 offsets into the hot state. c is the width
-// of an entry. Ratio 4 keeps the previous block's lower lanes apart from the current block.
+// of an entry. Both parts are rings by token, so that a new token overwrites nothing that the one
+// before it needs: dropping the last token is exact (KvCache::drop_last).
 struct CompressorLayout {
     size_t width = 0;        // c
     size_t lanes = 1;        // 2 for ratio 4
-    size_t previous_kv = 0;  // [ratio, c], ratio 4 only
+    size_t previous_kv = 0;  // [2 * ratio, c] as part of the previous block, ratio 4 only
     size_t previous_gate = 0;
-    size_t current_kv = 0;  // [ratio, lanes * c]
+    size_t current_kv = 0;  // [ratio, c] as part of its own block
     size_t current_gate = 0;
 };
 

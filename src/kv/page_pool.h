@@ -31,6 +31,7 @@ class PageRef {
 
     uint8_t* data() const;
     bool is_shared() const;  // another reference exists
+    size_t page_idx() const { return page_idx_; }
 
   private:
     friend class PagePool;
@@ -51,6 +52,7 @@ class PagePool {
 
     size_t page_bytes() const { return page_bytes_; }
     size_t pages_in_use() const { return pages_in_use_; }
+    size_t pages_free() const { return pages_max_ - pages_in_use_; }
     size_t pages_max() const { return pages_max_; }
 
   private:

@@ -26,26 +26,31 @@ struct CompressorSource {
         return row * layout.lanes * layout.width;
     }
     bool in_batch(int64_t token) const { return token >= sequence.first_position; }
-    int64_t block_start(int64_t token) const { return token / ratio * ratio; }
 
-    // Lane 0 of a ratio-4 token is its part as "previous" block, lane 1 as current (spec 5.3).
+    // Where a ratio-4 token's lane 0, its part of the "previous" block, lies in the state; and any
+    // other lane, its part of its own block (spec 5.3). The token before the first block of a
+    // sequence has a slot too: its gates are -inf.
+    size_t state_offset(int64_t token, size_t lane) const {
+        const int64_t slots = lane + 1 < layout.lanes ? 2 * ratio : ratio;
+        return static_cast<size_t>((token + slots) % slots) * layout.width;
+    }
+    size_t kv_begin(size_t lane) const {
+        return lane + 1 < layout.lanes ? layout.previous_kv : layout.current_kv;
+    }
+    size_t gate_begin(size_t lane) const {
+        return lane + 1 < layout.lanes ? layout.previous_gate : layout.current_gate;
+    }
+
     void item(int64_t token, size_t lane, const float*& kv_item, const float*& gate_item) const {
-        const size_t lane_offset = lane * layout.width;
         if (in_batch(token)) {
-            kv_item = kv + batch_offset(token) + lane_offset;
-            gate_item = gate + batch_offset(token) + lane_offset;
+            const size_t offset = batch_offset(token) + lane * layout.width;
+            kv_item = kv + offset;
+            gate_item = gate + offset;
             return;
         }
-        const KvCache& cache = *sequence.kv;
-        const size_t slot = static_cast<size_t>((token + ratio) % ratio);
-        if (token >= block_start(sequence.first_position)) {  // partial block kept in the state
-            const size_t offset = slot * layout.lanes * layout.width + lane_offset;
-            kv_item = cache.state_at(layout.current_kv + offset);
-            gate_item = cache.state_at(layout.current_gate + offset);
-        } else {  // ratio 4: the block before it; before the first token its gates are -inf
-            kv_item = cache.state_at(layout.previous_kv + slot * layout.width);
-            gate_item = cache.state_at(layout.previous_gate + slot * layout.width);
-        }
+        const size_t offset = state_offset(token, lane);
+        kv_item = sequence.kv->state_at(kv_begin(lane) + offset);
+        gate_item = sequence.kv->state_at(gate_begin(lane) + offset);
     }
 
     // Items of block b, oldest first.
@@ -61,30 +66,21 @@ struct CompressorSource {
         for (int64_t j = 0; j < ratio; ++j) add(block * ratio + j, layout.lanes - 1);
     }
 
-    // Carries the last partial block (and, for ratio 4, the lower lanes of the block before it)
-    // over to the next batch.
+    // Carries the newest tokens over to the next batch, as many as the rings hold: those of the
+    // block that is open, of the one before it, and enough to drop the last token.
     void keep_state() const {
-        KvCache& cache = *sequence.kv;
         const int64_t end = sequence.end_position();
-        const int64_t start = block_start(end);
-        if (layout.lanes == 2 && start > block_start(sequence.first_position)) {
-            for (int64_t token = start - ratio; token < start; ++token) {
-                const float *kv_item, *gate_item;
-                item(token, 0, kv_item, gate_item);
-                const size_t slot = static_cast<size_t>(token % ratio) * layout.width;
-                std::copy_n(kv_item, layout.width,
-                            cache.state(layout.previous_kv + slot, layout.width).begin());
-                std::copy_n(gate_item, layout.width,
-                            cache.state(layout.previous_gate + slot, layout.width).begin());
+        for (size_t lane = 0; lane < layout.lanes; ++lane) {
+            const int64_t slots = lane + 1 < layout.lanes ? 2 * ratio : ratio;
+            for (int64_t token = std::max(sequence.first_position, end - slots); token < end;
+                 ++token) {
+                const size_t from = batch_offset(token) + lane * layout.width;
+                const size_t to = state_offset(token, lane);
+                std::copy_n(kv + from, layout.width,
+                            sequence.kv->state(kv_begin(lane) + to, layout.width).begin());
+                std::copy_n(gate + from, layout.width,
+                            sequence.kv->state(gate_begin(lane) + to, layout.width).begin());
             }
-        }
-        const size_t cols = layout.lanes * layout.width;
-        for (int64_t token = std::max(start, sequence.first_position); token < end; ++token) {
-            const size_t slot = static_cast<size_t>(token % ratio) * cols;
-            std::copy_n(kv + batch_offset(token), cols,
-                        cache.state(layout.current_kv + slot, cols).begin());
-            std::copy_n(gate + batch_offset(token), cols,
-                        cache.state(layout.current_gate + slot, cols).begin());
         }
     }
 };

@@ -17,9 +17,9 @@ class Forward {
     void run_layers(const SequenceStep* steps);
     void run_mtp_layer(std::span<const MtpStep> steps);
 
-    // logits.cc: final collapse, norm and head for the rows each step wants.
-    void write_logits(const HyperConnectionWeights& hc_head, const NormWeight& norm, size_t row,
-                      size_t num_rows, float* logits);
+    // Notes the rows whose logits a step wants; then computes those of all.
+    void want_logits(const BatchSequence& sequence, LogitsOf wanted, float* logits);
+    void write_logits(const HyperConnectionWeights& hc_head, const NormWeight& norm);
 
   private:
     // hyper_connection.cc

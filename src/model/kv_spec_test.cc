@@ -11,7 +11,7 @@ struct Expected {
     const char* file;
     double bytes_per_token;  // spec 12.2
     size_t num_layers;
-    size_t state_bytes;  // spec 5.5, with [4, c] instead of [4, 2c] for the previous block
+    size_t state_bytes;  // spec 5.5, less the upper lanes of the previous block
 };
 
 TEST(KvSpec, LayoutAgreesWithTheCostModel) {

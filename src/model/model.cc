@@ -94,6 +94,8 @@ Forward::Forward(Model& model, std::span<const BatchRow> rows,
       heads_(static_cast<size_t>(config_.num_attention_heads)),
       head_dim_(static_cast<size_t>(config_.head_dim)),
       rope_dim_(static_cast<size_t>(config_.qk_rope_head_dim)) {
+    s_.head_rows.clear();
+    s_.head_out.clear();
     const bool official = model.options_.numerics == Numerics::kOfficial;
     rounding_ = official ? Rounding::kBf16 : Rounding::kNone;
     plain_ = official ? ActivationQuant::kBf16 : ActivationQuant::kNone;
@@ -113,16 +115,13 @@ void Forward::run_layers(const SequenceStep* steps) {
     for (size_t l = 0; l < w.layers.size(); ++l)
         run_block(l, w.layers[l], fmt::format("layers.{}", l));
     trace_prefix_ = "final";
-    for (size_t i = 0; i < sequences_.size(); ++i) {
-        const BatchSequence& sequence = sequences_[i];
+    for (size_t i = 0; i < sequences_.size(); ++i)
         if (steps[i].streams != nullptr)
-            std::copy_n(s_.streams.data() + sequence.first_row * hc_ * d_model_,
-                        sequence.num_rows * hc_ * d_model_, steps[i].streams);
-        if (steps[i].wanted == LogitsOf::kNone) continue;
-        const size_t count = steps[i].wanted == LogitsOf::kAll ? sequence.num_rows : 1;
-        write_logits(w.hc_head, w.norm, sequence.first_row + sequence.num_rows - count, count,
-                     steps[i].logits);
-    }
+            std::copy_n(s_.streams.data() + sequences_[i].first_row * hc_ * d_model_,
+                        sequences_[i].num_rows * hc_ * d_model_, steps[i].streams);
+    for (size_t i = 0; i < sequences_.size(); ++i)
+        want_logits(sequences_[i], steps[i].wanted, steps[i].logits);
+    write_logits(w.hc_head, w.norm);
 }
 
 void Forward::run_block(size_t layer_idx, const LayerWeights& layer, const std::string& name) {
@@ -138,17 +137,30 @@ void Forward::run_block(size_t layer_idx, const LayerWeights& layer, const std::
     trace(".ffn_out_streams", streams, {hc_, d_model_});
 }
 
-// Collapse, final norm and head (spec 3.5) of rows [row, row + num_rows).
-void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeight& norm,
-                           size_t row, size_t num_rows, float* logits) {
+void Forward::want_logits(const BatchSequence& sequence, LogitsOf wanted, float* logits) {
+    if (wanted == LogitsOf::kNone) return;
+    const size_t count = wanted == LogitsOf::kAll ? sequence.num_rows : 1;
+    for (size_t i = 0; i < count; ++i) {
+        s_.head_rows.push_back(
+            static_cast<int32_t>(sequence.first_row + sequence.num_rows - count + i));
+        s_.head_out.push_back(logits + i * model_.weights_->head.rows);
+    }
+}
+
+// Collapse, final norm and head (spec 3.5) of the rows wanted, all in one reading of the head.
+void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeight& norm) {
     const float eps = static_cast<float>(config_.rms_norm_eps);
+    const size_t vocab = model_.weights_->head.rows;
+    const size_t num_rows = s_.head_rows.size();
+    if (num_rows == 0) return;
     const LinearInput streams =
-        LinearInput::borrow(s_.streams.data() + row * hc_ * d_model_, num_rows, hc_ * d_model_);
-    const LinearJob mix =
-        linear_job(hc_head.fn, streams, num_rows, s_.mixes.data(), Rounding::kNone);
+        LinearInput::borrow(s_.streams.data(), rows_.size(), hc_ * d_model_);
+    LinearJob mix = linear_job(hc_head.fn, streams, num_rows, s_.mixes.data(), Rounding::kNone);
+    mix.input_rows = s_.head_rows.data();
     linears({&mix, 1});
     model_.pool_.parallel_for(num_rows, [&](size_t i, size_t) {
-        const std::span<const float> x = s_.streams.row(row + i, hc_ * d_model_);
+        const std::span<float> x =
+            s_.streams.row(static_cast<size_t>(s_.head_rows[i]), hc_ * d_model_);
         const float rstd = 1.0f / std::sqrt(mean_square(impl_, x) + eps);
         const std::span<float> mixes = s_.mixes.row(i, hc_);
         for (float& v : mixes) v *= rstd;
@@ -160,12 +172,20 @@ void Forward::write_logits(const HyperConnectionWeights& hc_head, const NormWeig
         rms_norm(impl_, y, norm, eps, rounding_, y);
         s_.x_plain.set_row(impl_, i, y, plain_);
     });
+    // Rows of one sequence lie together; those of several do not.
+    bool together = true;
+    for (size_t i = 1; i < num_rows; ++i)
+        together = together && s_.head_out[i] == s_.head_out[i - 1] + vocab;
+    float* const logits = together ? s_.head_out.front() : s_.head_logits.data();
     const LinearJob head =
         linear_job(model_.weights_->head, s_.x_plain, num_rows, logits, Rounding::kNone);
     linears({&head, 1});
+    if (!together)
+        model_.pool_.parallel_for(num_rows, [&](size_t i, size_t) {
+            std::copy_n(logits + i * vocab, vocab, s_.head_out[i]);
+        });
     if (tracing() && num_rows == rows_.size())
-        trace(".logits", {logits, num_rows * model_.weights_->head.rows},
-              {model_.weights_->head.rows});
+        trace(".logits", {logits, num_rows * vocab}, {vocab});
 }
 
 void Forward::linears(std::span<const LinearJob> jobs) {

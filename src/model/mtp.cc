@@ -40,13 +40,9 @@ void Forward::run_mtp_layer(std::span<const MtpStep> steps) {
         }
     });
     run_block(static_cast<size_t>(config_.num_hidden_layers), w.layer, "mtp.0");
-    for (size_t i = 0; i < steps.size(); ++i) {
-        const BatchSequence& sequence = sequences_[i];
-        if (steps[i].wanted == LogitsOf::kNone) continue;
-        const size_t count = steps[i].wanted == LogitsOf::kAll ? sequence.num_rows : 1;
-        write_logits(w.hc_head, w.norm, sequence.first_row + sequence.num_rows - count, count,
-                     steps[i].logits);
-    }
+    for (size_t i = 0; i < steps.size(); ++i)
+        want_logits(sequences_[i], steps[i].wanted, steps[i].logits);
+    write_logits(w.hc_head, w.norm);
 }
 
 }  // namespace baleen

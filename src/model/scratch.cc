@@ -89,6 +89,10 @@ Scratch::Scratch(const Config& c, const ModelOptions& options, const KvLayout& l
     shared_hidden_fp8 = input(m, inter);
     shared_out = Buffer<float>(m * d_model);
 
+    head_rows.reserve(m);
+    head_out.reserve(m);
+    head_logits = Buffer<float>(m * as_size(c.vocab_size));
+
     if (c.num_mtp_stages() > 0) {
         mtp_hidden = Buffer<float>(m * n * d_model);
         mtp_embed_fp8 = input(m, d_model);

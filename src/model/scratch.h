@@ -102,6 +102,11 @@ struct Scratch {
     LinearInput shared_hidden_fp8;      // [M, I]
     Buffer<float> shared_out;           // [M, D]
 
+    // Head.
+    std::vector<int32_t> head_rows;  // rows of the batch whose logits are wanted
+    std::vector<float*> head_out;    // where each of them goes: [vocab_size]
+    Buffer<float> head_logits;       // [M, vocab_size], for rows that go to different places
+
     // MTP input.
     Buffer<float> mtp_hidden;     // [M*n, D]
     LinearInput mtp_embed_fp8;    // [M, D]

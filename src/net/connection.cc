@@ -349,13 +349,14 @@ void Connection::linger() {
     wait_readable();
 }
 
-// The client has gone, or is treated so.
+// The client has gone, or is treated so. The handler's callback comes first: once write() says so,
+// it has been called.
 void Connection::lost() {
-    const bool was_handling = phase_ == Phase::kHandling;
+    if (phase_ == Phase::kHandling) {
+        ++core_.gone;
+        gone_signal_.raise();
+    }
     close();
-    if (!was_handling) return;
-    ++core_.gone;
-    gone_signal_.raise();
 }
 
 // --- deadlines ---

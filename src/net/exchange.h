@@ -21,7 +21,7 @@ class ConnectionExchange final : public Exchange {
     Result<void> write(std::string_view bytes) override;
     void end() override;
     bool has_begun() const override { return stage_ != Stage::kNothing; }
-    bool client_gone() const override { return connection_.outbox().is_closed(); }
+    bool client_gone() const override { return connection_.gone_signal().is_raised(); }
     void on_gone(std::function<void()> callback) override;
 
     bool is_whole() const { return stage_ == Stage::kEnded; }

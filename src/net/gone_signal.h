@@ -17,6 +17,8 @@ class GoneSignal {
         if (callback_) std::exchange(callback_, nullptr)();
     }
 
+    bool is_raised() const { return raised_.load(); }
+
     // The handler's thread: the callback is called by raise(), or now if that was before.
     void watch(std::function<void()> callback) {
         {

@@ -8,8 +8,8 @@ namespace baleen::net {
 bool HandlerPool::submit(std::function<void()> work, std::function<void()> after) {
     const std::lock_guard lock(mutex_);
     if (active_ >= active_max_) return false;
-    // With all threads made, one of them is about to be idle: fewer than active_max are active.
-    if (idle_ <= tasks_.size() && threads_.size() < active_max_ && !add_thread()) return false;
+    // A thread whose work is not active waits for a task, or is about to.
+    if (threads_.size() == active_ && !add_thread()) return false;
     ++active_;
     tasks_.push_back({std::move(work), std::move(after)});
     wake_.notify_one();
@@ -29,9 +29,7 @@ bool HandlerPool::add_thread() {
 void HandlerPool::serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        ++idle_;
         wake_.wait(lock, [&] { return joining_ || !tasks_.empty(); });
-        --idle_;
         if (tasks_.empty()) return;
         Task task = std::move(tasks_.front());
         tasks_.pop_front();

@@ -40,7 +40,6 @@ class HandlerPool {
     std::deque<Task> tasks_;
     std::vector<std::thread> threads_;
     size_t active_ = 0;  // accepted, and work not returned
-    size_t idle_ = 0;    // threads that wait for a task
     bool joining_ = false;
 };
 

@@ -36,11 +36,6 @@ bool Outbox::wait_for_room() {
     return !closed_;
 }
 
-bool Outbox::is_closed() const {
-    const std::lock_guard lock(mutex_);
-    return closed_;
-}
-
 void Outbox::take(std::deque<std::string>& into) {
     const std::lock_guard lock(mutex_);
     into.insert(into.end(), std::make_move_iterator(queued_.begin()),

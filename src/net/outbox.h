@@ -21,7 +21,6 @@ class Outbox {
     void put(std::string whole);
     // The handler's thread: waits until at most unsent_bytes_max are unsent; false when closed.
     bool wait_for_room();
-    bool is_closed() const;
 
     // The network thread: moves everything queued to the end of `into`.
     void take(std::deque<std::string>& into);
@@ -32,7 +31,7 @@ class Outbox {
 
   private:
     const size_t unsent_bytes_max_;
-    mutable std::mutex mutex_;
+    std::mutex mutex_;
     std::condition_variable room_;
     std::deque<std::string> queued_;
     size_t unsent_bytes_ = 0;  // queued, or taken and not yet sent

@@ -68,8 +68,7 @@ class RequestParser::Machine final : public http::basic_parser<true> {
         state = is_done() ? State::kDone : State::kBody;
         // What is left over is an incomplete size line of a chunk, or an incomplete trailer.
         if (state == State::kBody && bytes.size() - used > limits_.header_bytes_max)
-            refuse(431, fmt::format("a chunk's size line or the trailer exceeds {} bytes",
-                                    limits_.header_bytes_max));
+            refuse(431, too_long("size line of a chunk, or the trailer,"));
         return used;
     }
 
@@ -102,22 +101,30 @@ class RequestParser::Machine final : public http::basic_parser<true> {
         error = http::error::bad_value;
     }
 
+    std::string too_long(std::string_view part) const {
+        return fmt::format("the {} exceeds {} bytes", part, limits_.header_bytes_max);
+    }
+
     // Counts what was used of the header and, while it is incomplete, what waits for more.
     void limit_header(std::string_view waiting) {
         const size_t incomplete_bytes = is_header_done() ? 0 : waiting.size();
         if (header_bytes_ + incomplete_bytes <= limits_.header_bytes_max) return;
         const bool in_request_line =
             header_bytes_ == 0 && waiting.find('\n') == std::string_view::npos;
-        refuse(in_request_line ? 414 : 431,
-               fmt::format("the {} exceeds {} bytes", in_request_line ? "request line" : "header",
-                           limits_.header_bytes_max));
+        if (in_request_line)
+            refuse(414, too_long("request line"));
+        else
+            refuse(431, too_long("header"));
     }
 
     void on_request_impl(http::verb, BoostView method, BoostView target, int version,
                          error_code& error) override {
+        constexpr std::string_view kRest = "  HTTP/1.1\r\n";
+        if (method.size() + target.size() + kRest.size() > limits_.header_bytes_max)
+            return refuse(414, too_long("request line"), error);
         is_http10 = version == 10;
         request.method = upper_case(view(method));
-        auto parsed = parse_target(view(target));
+        auto parsed = net::parse_target(view(target));
         if (!parsed || (target == "*" && request.method != "OPTIONS"))
             return refuse(400, "malformed request target", error);
         request.path = std::move(parsed->path);

@@ -1,5 +1,7 @@
 #include "net/request_target.h"
 
+#include <algorithm>
+
 namespace baleen::net {
 namespace {
 
@@ -44,13 +46,14 @@ bool add_parameter(std::string_view text, Target& target) {
     return true;
 }
 
-// Removes "http://host" in front; false if that leaves no path.
+// Removes "http://host" in front. False if what is left is no path; an empty one stands for "/".
 bool strip_origin(std::string_view& text) {
     for (const std::string_view scheme : {"http://", "https://"}) {
         if (!text.starts_with(scheme)) continue;
-        const size_t slash = text.find_first_of("/?", scheme.size());
-        if (slash == scheme.size()) return false;
-        text = slash == std::string_view::npos ? "/" : text.substr(slash);
+        text.remove_prefix(scheme.size());
+        const size_t host_bytes = std::min(text.find_first_of("/?"), text.size());
+        text.remove_prefix(host_bytes);
+        return host_bytes > 0;
     }
     return text.starts_with('/');
 }
@@ -63,6 +66,7 @@ std::optional<Target> parse_target(std::string_view text) {
     const size_t question = text.find('?');
     auto path = percent_decode(text.substr(0, question), Plus::kLiteral);
     if (!path) return std::nullopt;
+    if (path->empty()) *path += '/';
     Target target{std::move(*path), {}};
     if (question == std::string_view::npos) return target;
     for (std::string_view rest = text.substr(question + 1); !rest.empty();) {
