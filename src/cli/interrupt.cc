@@ -5,19 +5,31 @@
 namespace baleen::cli {
 namespace {
 
-volatile std::sig_atomic_t signal_seen = 0;  // written by the handler only
+volatile std::sig_atomic_t signal_seen = 0;
+
+void watch(int flags) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { signal_seen = 1; };
+    action.sa_flags = flags;
+    sigaction(SIGINT, &action, nullptr);
+}
 
 }  // namespace
 
 void watch_interrupts() {
-    struct sigaction action = {};
-    action.sa_handler = [](int) { signal_seen = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, nullptr);
+    watch(static_cast<int>(SA_RESETHAND));
+}
+
+void watch_every_interrupt() {
+    watch(0);
 }
 
 bool interrupted() {
     return signal_seen != 0;
+}
+
+void forget_interrupt() {
+    signal_seen = 0;
 }
 
 }  // namespace baleen::cli

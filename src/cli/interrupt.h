@@ -6,7 +6,11 @@ namespace baleen::cli {
 // From here on SIGINT only makes interrupted() true; a second one ends the program as usual.
 void watch_interrupts();
 
-// Whether SIGINT has come since watch_interrupts().
+// The same, but it may come as often as it likes and never ends the program.
+void watch_every_interrupt();
+
+// Whether SIGINT has come since watching began or the last forget_interrupt().
 bool interrupted();
+void forget_interrupt();
 
 }  // namespace baleen::cli
