@@ -1,12 +1,12 @@
 # The front door. Every target installs what it needs (Debian 12 packages, by root or sudo) and
 # then calls tools/check or the program.
 .DEFAULT_GOAL := help
-.PHONY: help deps build test demo bench check asan tsan fuzz format clean
+.PHONY: help deps build test test-clients demo bench check asan tsan fuzz format clean
 
 PROGRAM := build/release/baleen
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install every missing package (build, tests, sanitizers)
 	@tools/install_deps.sh build test check
@@ -15,9 +15,15 @@ build: ## build the program: build/release/baleen
 	@tools/install_deps.sh build
 	@tools/check program
 
-test: ## build and run every test
+test: ## build and run every test but those of test-clients
 	@tools/install_deps.sh build test
+	@tools/install_clients.sh fast
 	@tools/check test
+
+test-clients: ## real coding agents against the server (downloads 2 GB of them once)
+	@tools/install_deps.sh build test
+	@tools/install_clients.sh all
+	@tools/check clients
 
 demo: build ## synthesise a tiny checkpoint, run a prompt, print the cost table
 	@tools/demo $(PROGRAM) build/demo

@@ -172,8 +172,8 @@ class Engine {
     };
     Result<void> extend_batch(std::span<const Extension> extensions);
 
-    // Session::draft_logits for several sessions at once. REQUIRES: distinct sessions, all with
-    // tokens that extended them here (none straight from resume()).
+    // Session::draft_logits for several sessions at once. REQUIRES: distinct sessions, extended or
+    // resumed at the very end of a point.
     struct Draft {
         Session* session = nullptr;
         TokenId next = 0;

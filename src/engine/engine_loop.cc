@@ -99,7 +99,8 @@ void EngineLoop::end_cancelled() {
 
 // ---- decoding ----------------------------------------------------------------------------------
 
-// Every decoding sequence whose reader keeps up, each with its last token. Returns the rows taken.
+// Every decoding sequence whose reader keeps up, each with its last token; then drafts, where rows
+// are left. Returns the rows taken.
 size_t EngineLoop::plan_decodes() {
     const bool prefill_waits = !waiting_.empty() || std::ranges::any_of(running_, [](auto* s) {
         return s->phase == Sequence::Phase::kPrefill;
@@ -114,18 +115,36 @@ size_t EngineLoop::plan_decodes() {
         works_.push_back({.sequence = &sequence, .num_tokens = 1});
     }
     if (works_.size() == rows && works_.size() < running_.size()) ++decode_turn_;
-    return works_.size();
+    size_t rows_taken = works_.size();
+    for (Work& work : works_) {
+        Request& request = *work.sequence->request;
+        if (rows_taken == rows) break;
+        if (!work.sequence->speculation.guess || request.room == 0) continue;
+        work.guess = work.sequence->speculation.guess;
+        --request.room;
+        ++rows_taken;
+    }
+    return rows_taken;
 }
 
 // ---- prefill -----------------------------------------------------------------------------------
 
 void EngineLoop::plan_prefill(size_t rows) {
+    deferred_.clear();
     bool oldest = prefill_turn_ % kPrefillTurns == kPrefillTurns - 1;
     bool took_turn = false;
     while (rows > 0) {
-        Sequence* const sequence = pick_prefill(oldest);
+        Sequence* sequence = pick_prefill(oldest);
         if (sequence == nullptr) break;
-        if (!sequence->holds_kv() && !admit(*sequence)) continue;
+        if (!sequence->holds_kv()) {
+            if (Sequence* const other = prefill_to_wait_for(*sequence)) {
+                deferred_.push_back(sequence);
+                if (is_planned(*other)) continue;
+                sequence = other;
+            } else if (!admit(*sequence)) {
+                continue;
+            }
+        }
         size_t num_tokens = std::min(rows, sequence->pending().size());
         const auto snapshot = std::ranges::upper_bound(sequence->snapshots, sequence->length());
         if (snapshot != sequence->snapshots.end())
@@ -164,7 +183,36 @@ bool EngineLoop::is_planned(const Sequence& sequence) const {
 
 bool EngineLoop::may_admit(const Sequence& sequence) const {
     return running_.size() < options_.running_max &&
+           std::ranges::find(deferred_, &sequence) == deferred_.end() &&
            (blocked_ == nullptr || (blocked_ == &sequence && !is_refused_));
+}
+
+// A sequence in prefill that is going to run tokens which this one, waiting, begins with as well:
+// it leaves a restore point where the two part. Null: there is none, or what it has run already is
+// in the cache now.
+Sequence* EngineLoop::prefill_to_wait_for(const Sequence& sequence) {
+    if (!options_.prefix_cache) return nullptr;
+    const size_t worthwhile =
+        cache_.lookup(sequence.tokens).resumed_tokens + static_cast<size_t>(kPageTokens);
+    for (Sequence* other : running_) {
+        if (other->phase != Sequence::Phase::kPrefill) continue;
+        const auto parting = std::ranges::mismatch(sequence.tokens, other->tokens).in1;
+        const size_t shared = static_cast<size_t>(parting - sequence.tokens.begin());
+        if (shared < worthwhile) continue;
+        if (other->length() < shared) {
+            const auto place = std::ranges::lower_bound(other->snapshots, shared);
+            if (place == other->snapshots.end() || *place != shared)
+                other->snapshots.insert(place, shared);
+            return other;
+        }
+        if (other->session->is_replaying()) continue;
+        const size_t prefix = std::min(shared, sequence.tokens.size() - 1);
+        RestorePoint point = other->session->restore_point();
+        if (Session::resumed_length(point, static_cast<int64_t>(prefix)) >=
+            static_cast<int64_t>(worthwhile))
+            cache_.insert(std::span(other->tokens).first(other->length()), std::move(point));
+    }
+    return nullptr;
 }
 
 // False: the memory is not there now.
@@ -293,6 +341,7 @@ void EngineLoop::give_way(Sequence& sequence) {
         return;
     }
     sequence.session.reset();
+    sequence.speculation.guess.reset();
     std::erase(running_, &sequence);
     ++stats_.preemptions;
     wait_for_kv(sequence);

@@ -13,6 +13,7 @@
 #include "engine/prefix_cache.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "tensor/buffer.h"
 
 namespace baleen {
 
@@ -52,6 +53,7 @@ class EngineLoop {
     void plan_prefill(size_t rows);
     Sequence* pick_prefill(bool oldest) const;
     bool may_admit(const Sequence& sequence) const;
+    Sequence* prefill_to_wait_for(const Sequence& sequence);
     bool admit(Sequence& sequence);
     void report_admission(Sequence& sequence, const PrefixCache::Match& match);
     bool fits(const Sequence& sequence, const PrefixCache::Match& match) const;
@@ -67,7 +69,9 @@ class EngineLoop {
     void finish_prefill(Sequence& sequence);
     void fork(const Sequence& leader, Sequence& choice);
     void draw_all();
+    void accept_all();
     void accept(const Draw& draw);
+    void propose_drafts();
     bool constrain(Sequence& sequence);
     void keep_point(const Sequence& sequence);
     void finish(Sequence& sequence, FinishReason reason, Error error = {});
@@ -81,7 +85,8 @@ class EngineLoop {
     std::vector<std::unique_ptr<Request>> requests_;  // that have not ended, in order of submission
     std::vector<Sequence*> waiting_;                  // for KV
     std::vector<Sequence*> running_;                  // hold KV
-    std::vector<Session> retired_;                    // ended since the last reap()
+    std::vector<const Sequence*> deferred_;  // in this plan(): wait for what another one runs
+    std::vector<Session> retired_;           // ended since the last reap()
     Sequence* blocked_ = nullptr;  // was refused for memory: no other is admitted before it
     bool is_refused_ = false;      // in this plan()
     size_t decode_turn_ = 0;       // who decodes first when not all fit into a pass
@@ -89,6 +94,7 @@ class EngineLoop {
 
     std::vector<Work> works_;                       // the pass
     std::vector<Draw> draws_;                       // of one round
+    Buffer<float> draft_logits_;                    // [running_max, vocab_size]
     std::vector<std::vector<float>> draw_scratch_;  // per thread of the pool, [vocab_size]
     std::vector<std::pair<std::shared_ptr<EventQueue>, TokenEvent>> outbox_;
     SchedulerStats stats_;

@@ -17,22 +17,30 @@ void EngineLoop::run() {
     extend();
     draws_.clear();
     for (const Work& work : works_) finish_work(work);
-    draw_all();
-    for (const Draw& draw : draws_) accept(draw);
-    // Choices that found no place beside their leader.
-    for (const Draw& draw : draws_)
-        if (draw.sequence->phase == Sequence::Phase::kDormant) wait_for_kv(*draw.sequence);
+    while (!draws_.empty()) {
+        draw_all();
+        accept_all();
+    }
+    if (engine_.options().mtp) propose_drafts();
     reap();
 }
 
 void EngineLoop::extend() {
     std::vector<Engine::Extension> extensions;
-    for (const Work& work : works_) {
+    std::vector<std::array<TokenId, 2>> guessed(works_.size());  // a last token and its guess
+    for (size_t i = 0; i < works_.size(); ++i) {
+        const Work& work = works_[i];
         Sequence& sequence = *work.sequence;
-        const bool last = work.num_tokens == sequence.pending().size();
-        extensions.push_back({.session = &*sequence.session,
-                              .tokens = sequence.pending().first(work.num_tokens),
-                              .wanted = last ? LogitsOf::kLast : LogitsOf::kNone});
+        const std::span<const TokenId> pending = sequence.pending();
+        Engine::Extension& extension = extensions.emplace_back();
+        extension.session = &*sequence.session;
+        extension.tokens = pending.first(work.num_tokens);
+        extension.wanted = work.num_tokens == pending.size() ? LogitsOf::kLast : LogitsOf::kNone;
+        if (!work.guess) continue;
+        guessed[i] = {pending.front(), *work.guess};
+        extension.tokens = guessed[i];
+        extension.wanted = LogitsOf::kAll;
+        extension.last = Engine::LastToken::kGuess;
     }
     // Ids, context and memory were looked at before.
     engine_.extend_batch(extensions).value();
@@ -55,7 +63,11 @@ void EngineLoop::finish_work(const Work& work) {
         if (!sequence.pending().empty()) return;
         finish_prefill(sequence);
     } else {
-        draws_.push_back({.sequence = &sequence, .logits = sequence.session->logits()});
+        const int64_t last = sequence.session->length() - (work.guess ? 2 : 1);
+        draws_.push_back({.sequence = &sequence,
+                          .logits = sequence.session->logits_at(last),
+                          .guess = work.guess});
+        sequence.speculation.guess.reset();
     }
 }
 
@@ -93,6 +105,27 @@ void EngineLoop::draw_all() {
     });
 }
 
+// Where a guess was right, the logits after it are there and the next round draws from them.
+void EngineLoop::accept_all() {
+    std::vector<Draw> next;
+    for (const Draw& draw : draws_) {
+        Sequence& sequence = *draw.sequence;
+        const bool hit = draw.guess && draw.result && draw.event.token == *draw.guess;
+        if (draw.guess) {
+            ++stats_.drafts_proposed;
+            if (hit) ++stats_.drafts_accepted;
+            if (!hit) sequence.session->drop_last();
+            if (sequence.speculation.record(hit, sequence.sampled())) ++stats_.speculation_pauses;
+        }
+        accept(draw);
+        if (hit && sequence.phase == Sequence::Phase::kDecode)
+            next.push_back({.sequence = &sequence, .logits = sequence.session->logits()});
+        // Choices that found no place beside their leader.
+        if (sequence.phase == Sequence::Phase::kDormant) wait_for_kv(sequence);
+    }
+    draws_ = std::move(next);
+}
+
 void EngineLoop::accept(const Draw& draw) {
     Sequence& sequence = *draw.sequence;
     if (!draw.result) return finish(sequence, FinishReason::kFailed, draw.result.error());
@@ -127,6 +160,29 @@ bool EngineLoop::constrain(Sequence& sequence) {
                       "the constraint allows no token at all after {} sampled ones",
                       sequence.sampled()));
     return false;
+}
+
+// The MTP block proposes what comes after the last tokens sampled.
+void EngineLoop::propose_drafts() {
+    const size_t vocab = engine_.vocab_size();
+    if (draft_logits_.size() == 0) draft_logits_ = Buffer<float>(options_.running_max * vocab);
+    std::vector<Engine::Draft> drafts;
+    std::vector<Sequence*> sequences;
+    for (Sequence* sequence : running_) {
+        if (sequence->phase != Sequence::Phase::kDecode || sequence->speculation.guess ||
+            sequence->sampled() < sequence->speculation.resumes_at ||
+            sequence->tokens_left(engine_.config()) < 2)
+            continue;
+        drafts.push_back({.session = &*sequence->session,
+                          .next = sequence->tokens.back(),
+                          .logits = draft_logits_.row(drafts.size(), vocab)});
+        sequences.push_back(sequence);
+    }
+    if (drafts.empty()) return;
+    engine_.draft_batch(drafts);
+    engine_.pool().parallel_for(drafts.size(), [&](size_t i, size_t) {
+        sequences[i]->speculation.guess = best_allowed(drafts[i].logits, sequences[i]->allowed);
+    });
 }
 
 // ---- ends --------------------------------------------------------------------------------------

@@ -117,8 +117,9 @@ struct SchedulerStats {
     uint64_t requests = 0, rejected = 0, cancelled = 0;
     uint64_t prompt_tokens = 0, cached_tokens = 0, prefilled_tokens = 0, sampled_tokens = 0;
     uint64_t drafts_proposed = 0, drafts_accepted = 0;
-    uint64_t steps = 0;        // passes over the weights
-    uint64_t preemptions = 0;  // sequences that gave up their KV for others, to be run again
+    uint64_t speculation_pauses = 0;  // times that a sequence's drafts were too often wrong
+    uint64_t steps = 0;               // passes over the weights
+    uint64_t preemptions = 0;         // sequences that gave up their KV for others, to be run again
     uint64_t cache_entries = 0, cache_evictions = 0;
     uint64_t kv_bytes_in_use = 0, kv_bytes_max = 0, cache_bytes = 0;
 };

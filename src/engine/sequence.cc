@@ -1,6 +1,7 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "base/check.h"
@@ -65,6 +66,15 @@ Result<Sample> draw_token(Sequence& sequence, std::span<const float> logits,
 }
 
 }  // namespace
+
+bool Speculation::record(bool hit, size_t sampled) {
+    hits = hits << 1 | (hit ? 1 : 0);
+    if (++tried < kWindow || std::popcount(hits) >= kHitsMin) return false;
+    hits = 0;
+    tried = 0;
+    resumes_at = sampled + kPauseTokens;
+    return true;
+}
 
 size_t Sequence::sampled() const {
     return tokens.size() - request->asked.prompt.size();

@@ -15,6 +15,21 @@ namespace baleen {
 
 struct Request;
 
+// MTP drafts of one sequence. A wrong one costs a row of a pass, so it pauses where few are right.
+struct Speculation {
+    static constexpr size_t kWindow = 64;
+    static constexpr int kHitsMin = 26;  // of the window: 40 %
+    static constexpr size_t kPauseTokens = 512;
+
+    std::optional<TokenId> guess;  // of the token after the last sampled one
+    uint64_t hits = 0;             // the last drafts, a bit each, the newest lowest
+    size_t tried = 0;              // since it last began
+    size_t resumes_at = 0;         // sampled tokens
+
+    // True: the sequence has `sampled` tokens now and pauses.
+    bool record(bool hit, size_t sampled);
+};
+
 // One choice: a sequence of tokens that grows.
 struct Sequence {
     enum class Phase : uint8_t {
@@ -33,6 +48,7 @@ struct Sequence {
     std::vector<size_t> snapshots;   // lengths at which prefill leaves restore points, ascending
     size_t estimated_rows = 0;       // in kWaiting: rows to run, as the cache was then
 
+    Speculation speculation;
     std::optional<Sampler> sampler;  // from the first token on
     std::unique_ptr<TokenConstraint> constraint;
     // What may come next, [ceil(vocab_size / 64)]; empty: everything.
@@ -62,6 +78,7 @@ struct Request {
 struct Draw {
     Sequence* sequence = nullptr;
     std::span<const float> logits;  // [vocab_size]
+    std::optional<TokenId> guess;   // has run already in the place of the token drawn
     Result<void> result;
     TokenEvent event;  // kToken
 };

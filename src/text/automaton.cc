@@ -84,7 +84,7 @@ class SubsetConstruction {
         id_of(closure({0}));
         for (uint32_t at = 0; at < subsets_.size(); ++at) {
             expand(at);
-            if (subsets_.size() > kAutomatonStatesMax)
+            if (subsets_.size() > kAutomatonStatesMax || subset_states_ > kSubsetStatesMax)
                 return make_error(ErrorCode::kExhausted, "needs more than {} automaton states",
                                   kAutomatonStatesMax);
         }
@@ -117,6 +117,7 @@ class SubsetConstruction {
         const auto [it, is_new] = ids_.try_emplace(std::move(subset), subsets_.size());
         if (is_new) {
             subsets_.push_back(&it->first);
+            subset_states_ += it->first.size();
             if (subsets_.size() > result_.states.size()) result_.add_state();
         }
         return it->second;
@@ -159,6 +160,7 @@ class SubsetConstruction {
     uint32_t stamp_ = 0;
     std::map<Subset, uint32_t> ids_;
     std::vector<const Subset*> subsets_;  // keys of ids_
+    size_t subset_states_ = 0;
     Automaton result_;
 };
 
@@ -207,6 +209,11 @@ uint32_t Automaton::embed(uint32_t from, const Automaton& part) {
 
 bool Automaton::accepts_anything() const {
     return useful_states(*this)[0];
+}
+
+bool Automaton::is_any_bytes() const {
+    return states.size() == 1 && states[0].accepting && states[0].edges.size() == 1 &&
+           states[0].edges[0].first == 0 && states[0].edges[0].last == kLastByte;
 }
 
 bool Automaton::accepts(std::string_view text) const {

@@ -46,15 +46,19 @@ struct Automaton {
 
     // False when no text at all is accepted. (Calls count as passable.)
     bool accepts_anything() const;
+    // Whether it is any_bytes(), in just that form.
+    bool is_any_bytes() const;
     // REQUIRES: deterministic.
     bool accepts(std::string_view text) const;
 };
 
-// Most states of one automaton while a schema is compiled.
+// Most states of one automaton while a schema is compiled, and most states that those of a
+// deterministic one may stand for, together.
 inline constexpr size_t kAutomatonStatesMax = 60'000;
+inline constexpr size_t kSubsetStatesMax = 3'000'000;
 
 // Without epsilons, at most one edge per letter, every state on a path to acceptance (one lone
-// state if nothing is accepted). kExhausted beyond kAutomatonStatesMax.
+// state if nothing is accepted). kExhausted beyond the limits above.
 Result<Automaton> determinised(const Automaton& automaton);
 
 // Texts that both accept. REQUIRES: both deterministic. Letters that are no bytes are no part.

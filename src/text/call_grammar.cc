@@ -152,8 +152,7 @@ Result<void> CallGrammar::add_parameter_rest(Automaton& rule, uint32_t from,
     rule.accept(end);
     if (const std::optional<Automaton> strings = TRY(compiler.string_values(schemas, path))) {
         const uint32_t value = rule.add_text(flag, "true\">");
-        const bool is_any = strings->states.size() == 1;
-        if (is_any) {
+        if (strings->is_any_bytes()) {
             rule.add_epsilon(rule.add_call(value, any_text_), end);
         } else {
             const uint32_t after = rule.embed(value, TRY(intersection(*strings, json_.text())));

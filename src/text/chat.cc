@@ -202,7 +202,7 @@ class Renderer {
             if (has_reasoning(i) && !prompt_.in_reasoning) out_.control(kThinkClose);
             TRY(write_content(message));
             if (!message.tool_calls.empty()) {
-                out_.text("\n\n");
+                out_.text(kCallsLeadIn);
                 TRY(write_calls(message.tool_calls, conversation_.dialect, out_));
             }
         }

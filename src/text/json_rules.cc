@@ -1,6 +1,7 @@
 #include "text/json_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -29,8 +30,8 @@ uint32_t add_hex(Automaton& rule, uint32_t from, int digits) {
     return from;
 }
 
-// \uXXXX after the backslash: any character but U+0000 to U+00FF (they have other forms here)
-// and lone surrogates.
+// \uXXXX after the backslash: any character but U+0000 to U+001F, which have other forms here, and
+// lone surrogates.
 void add_unicode_escapes(Automaton& rule, uint32_t backslash, uint32_t to) {
     const uint32_t u = rule.add_letter(backslash, 'u');
     const auto add = [&](std::string_view first, std::string_view second) {
@@ -41,6 +42,10 @@ void add_unicode_escapes(Automaton& rule, uint32_t backslash, uint32_t to) {
         return add_hex(rule, two, 2);
     };
     rule.add_epsilon(add("0", "123456789abcdefABCDEF"), to);
+    const uint32_t zeros = rule.add_text(u, "00");
+    const uint32_t third = rule.add_state();
+    add_one_of(rule, zeros, "23456789abcdefABCDEF", third);
+    rule.add_epsilon(add_hex(rule, third, 1), to);
     rule.add_epsilon(add("123456789abcefABCEF", "0123456789abcdefABCDEF"), to);
     rule.add_epsilon(add("dD", "01234567"), to);
     const uint32_t high = rule.add_letter(rule.add_letter(add("dD", "89abAB"), '\\'), 'u');
@@ -82,11 +87,6 @@ void add_value_bytes(Automaton& rule, uint32_t from, const Automaton::Edge& edge
         while (b < edge.last && is_plain(b + 1)) ++b;
         rule.add_edge(from, begin, b, to);
     }
-}
-
-bool is_any_bytes(const Automaton& set) {
-    return set.states.size() == 1 && set.states[0].edges.size() == 1 &&
-           set.states[0].edges[0].first == 0 && set.states[0].edges[0].last == kLastByte;
 }
 
 // -?(0|[1-9][0-9]*), bounded; the returned state has read a whole number. "-0" only if allowed.
@@ -136,54 +136,100 @@ Automaton number_rule() {
     return rule;
 }
 
-// The digits of min and max, both of this many digits; a value keeps to them while it is tight.
-void add_same_length(Automaton& rule, uint32_t from, const std::string& min,
-                     const std::string& max) {
-    struct Tight {
-        bool low, high;
-    };
-    const size_t length = min.size();
-    std::vector<std::array<uint32_t, 4>> states(length + 1);
-    for (auto& of_position : states)
-        for (uint32_t& state : of_position) state = rule.add_state();
-    rule.add_epsilon(from, states[0][3]);
-    for (size_t i = 0; i < length; ++i)
+// Whether what was written so far is the beginning of a bound.
+struct Tight {
+    bool min, max;
+};
+
+// Writes numbers between two bounds, digit by digit.
+class NumberWriter {
+  public:
+    NumberWriter(Automaton& rule, const NumberBound& min, const NumberBound& max)
+        : rule_(rule), min_(min), max_(max) {}
+
+    // Whole parts from min to max, both of this many digits; on_end(state, tight).
+    template <typename OnEnd>
+    void add_whole(uint32_t from, const std::string& min, const std::string& max,
+                   const OnEnd& on_end) {
+        std::array<uint32_t, 4> states = four_states();
+        rule_.add_epsilon(from, states[3]);
+        for (size_t i = 0; i < min.size(); ++i) states = add_digit(states, min[i], max[i]);
+        for (uint32_t code = 0; code < 4; ++code) on_end(states[code], tight_of(code));
+    }
+
+    // After the whole part: the number may end, or a fraction follows.
+    void add_fraction(uint32_t from, Tight tight, bool with_fractions) {
+        if (may_end(0, tight)) rule_.accept(from);
+        if (!with_fractions) return;
+        std::array<uint32_t, 4> states = four_states();
+        rule_.add_edge(from, '.', '.', states[code_of(tight)]);
+        for (size_t i = 0; i < JsonRules::kFractionDigitsMax; ++i) {
+            states = add_digit(states, digit(min_, i), digit(max_, i));
+            for (uint32_t code = 0; code < 4; ++code)
+                if (may_end(i + 1, tight_of(code))) rule_.accept(states[code]);
+        }
+    }
+
+  private:
+    static Tight tight_of(uint32_t code) { return {(code & 1) != 0, (code & 2) != 0}; }
+    static uint32_t code_of(Tight tight) { return (tight.min ? 1u : 0u) | (tight.max ? 2u : 0u); }
+    static char digit(const NumberBound& bound, size_t i) {
+        return i < bound.fraction.size() ? bound.fraction[i] : '0';
+    }
+    static bool is_zero_from(const NumberBound& bound, size_t i) {
+        return bound.fraction.find_first_not_of('0', i) == std::string::npos;
+    }
+    std::array<uint32_t, 4> four_states() {
+        return {rule_.add_state(), rule_.add_state(), rule_.add_state(), rule_.add_state()};
+    }
+
+    std::array<uint32_t, 4> add_digit(const std::array<uint32_t, 4>& from, char min, char max) {
+        const std::array<uint32_t, 4> to = four_states();
         for (uint32_t code = 0; code < 4; ++code) {
-            const Tight tight{(code & 1) != 0, (code & 2) != 0};
-            const char low = tight.low ? min[i] : '0';
-            const char high = tight.high ? max[i] : '9';
-            for (char digit = low; digit <= high; ++digit) {
-                const uint32_t next =
-                    (tight.low && digit == low ? 1u : 0u) | (tight.high && digit == high ? 2u : 0u);
-                const auto letter = static_cast<uint8_t>(digit);
-                rule.add_edge(states[i][code], letter, letter, states[i + 1][next]);
+            const Tight tight = tight_of(code);
+            const char low = tight.min ? min : '0';
+            const char high = tight.max ? max : '9';
+            for (char d = low; d <= high; ++d) {
+                const Tight next{tight.min && d == min, tight.max && d == max};
+                const auto letter = static_cast<uint8_t>(d);
+                rule_.add_edge(from[code], letter, letter, to[code_of(next)]);
             }
         }
-    for (const uint32_t state : states[length]) rule.accept(state);
-}
-
-void add_naturals(Automaton& rule, uint32_t from, int64_t min, int64_t max) {
-    if (min > max) return;
-    int64_t shortest = 0;  // of this length
-    for (int length = 1; length <= JsonRules::kIntegerDigitsMax; ++length) {
-        const int64_t beyond = shortest == 0 ? 10 : shortest * 10;
-        if (min < beyond && max >= shortest)
-            add_same_length(rule, from, std::to_string(std::max(min, shortest)),
-                            std::to_string(std::min(max, beyond - 1)));
-        shortest = beyond;
+        return to;
     }
-}
+
+    // With this many digits of the fraction written.
+    bool may_end(size_t digits, Tight tight) const {
+        const bool is_min = tight.min && is_zero_from(min_, digits);
+        const bool is_max = tight.max && is_zero_from(max_, digits);
+        if (tight.min && !is_min) return false;
+        return !(is_min && min_.is_exclusive) && !(is_max && max_.is_exclusive);
+    }
+
+    Automaton& rule_;
+    const NumberBound& min_;
+    const NumberBound& max_;
+};
 
 }  // namespace
 
-Automaton integers_between(int64_t min, int64_t max) {
-    Automaton rule;
-    add_naturals(rule, 0, std::max<int64_t>(min, 0), max);
-    if (min < 0) {
-        const uint32_t minus = rule.add_letter(0, '-');
-        add_naturals(rule, minus, std::max<int64_t>(-max, 1), -min);
+void add_numbers_between(Automaton& rule, uint32_t from, const NumberBound& min,
+                         const NumberBound& max, bool with_fractions) {
+    NumberWriter writer(rule, min, max);
+    int64_t shortest = 0;  // of this many digits
+    for (int digits = 1; digits <= JsonRules::kIntegerDigitsMax; ++digits) {
+        const int64_t longest = shortest == 0 ? 9 : shortest * 10 - 1;
+        const int64_t low = std::max(min.whole, shortest);
+        const int64_t high = std::min(max.whole, longest);
+        if (low <= high)
+            writer.add_whole(from, std::to_string(low), std::to_string(high),
+                             [&](uint32_t state, Tight tight) {
+                                 tight.min = tight.min && low == min.whole;
+                                 tight.max = tight.max && high == max.whole;
+                                 writer.add_fraction(state, tight, with_fractions);
+                             });
+        shortest = longest + 1;
     }
-    return rule;
 }
 
 Result<JsonRules> JsonRules::make(RuleSet& rules, JsonLayout layout,
@@ -256,7 +302,7 @@ Result<Automaton> JsonRules::quoted(const Automaton& set) const {
             add_value_bytes(rule, base + at, edge, base + edge.target);
         if (set.states[at].accepting) rule.add_edge(base + at, '"', '"', end);
     }
-    if (is_any_bytes(set)) {
+    if (set.is_any_bytes()) {
         const uint32_t backslash = rule.add_letter(base, '\\');
         add_one_of(rule, backslash, "/", base);
         add_unicode_escapes(rule, backslash, base);

@@ -74,8 +74,17 @@ class JsonRules {
     uint32_t space_ = 0;
 };
 
-// The integers from min to max, written without leading zeros. REQUIRES: both have at most
-// kIntegerDigitsMax digits.
-Automaton integers_between(int64_t min, int64_t max);
+// A bound of numbers: decimal digits, without leading zeros before the point.
+struct NumberBound {
+    int64_t whole = 0;
+    std::string fraction;  // digits after the point
+    bool is_exclusive = false;
+};
+
+// The numbers from min to max, both not negative, written without exponent; with_fractions: else
+// only integers. No max: up to kIntegerDigitsMax digits. from: where they begin in rule; the
+// places where they may end are accepting. REQUIRES: wholes of at most kIntegerDigitsMax digits.
+void add_numbers_between(Automaton& rule, uint32_t from, const NumberBound& min,
+                         const NumberBound& max, bool with_fractions);
 
 }  // namespace baleen

@@ -1,10 +1,12 @@
 #include "text/json_schema.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/check.h"
 #include "text/member_list.h"
+#include "text/pattern.h"
 
 namespace baleen {
 namespace {
@@ -15,24 +17,48 @@ bool is_unbounded(const SchemaNode& node) {
     return !node.minimum && !node.maximum;
 }
 
-// The integers within the bounds; min > max if there are none.
-std::pair<int64_t, int64_t> integer_range(const SchemaNode& node) {
-    const auto clamped = [](double value) {
-        if (value <= -1e18) return -kIntegerMax;
-        if (value >= 1e18) return kIntegerMax;
-        return static_cast<int64_t>(value);
-    };
-    int64_t min = -kIntegerMax;
-    int64_t max = kIntegerMax;
-    if (node.minimum) {
-        min = clamped(std::ceil(*node.minimum));
-        if (node.exclusive_minimum && std::ceil(*node.minimum) == *node.minimum) ++min;
+// The size of a bound, if it can be written in few decimals. nullopt: it cannot.
+std::optional<NumberBound> bound_of(double size, bool is_exclusive) {
+    NumberBound bound;
+    bound.is_exclusive = is_exclusive;
+    const std::string text = fmt::format("{:.17g}", size) == fmt::format("{:.0f}", size)
+                                 ? fmt::format("{:.0f}", size)
+                                 : fmt::format("{}", size);
+    if (text.find_first_not_of("0123456789.") != text.npos) return std::nullopt;
+    const size_t point = std::min(text.find('.'), text.size());
+    if (point > JsonRules::kIntegerDigitsMax) return std::nullopt;
+    std::from_chars(text.data(), text.data() + point, bound.whole);
+    if (point < text.size()) bound.fraction = text.substr(point + 1);
+    if (bound.fraction.size() > JsonRules::kFractionDigitsMax) return std::nullopt;
+    return bound;
+}
+
+// Numbers between the node's bounds (deterministic). nullopt: a bound cannot be written.
+Result<std::optional<Automaton>> numbers_within(const SchemaNode& node, bool with_fractions) {
+    const double min = node.minimum.value_or(-static_cast<double>(kIntegerMax));
+    const double max = node.maximum.value_or(static_cast<double>(kIntegerMax));
+    const NumberBound zero;
+    const NumberBound largest{kIntegerMax, "", false};
+    Automaton rule;
+    if (max >= 0) {
+        const auto low = min <= 0 ? std::optional(zero) : bound_of(min, node.exclusive_minimum);
+        const auto high =
+            max >= 1e18 ? std::optional(largest) : bound_of(max, node.exclusive_maximum);
+        if (!low || !high) return std::optional<Automaton>();
+        NumberBound from = *low;
+        if (min == 0) from.is_exclusive = node.exclusive_minimum && node.minimum;
+        add_numbers_between(rule, 0, from, *high, with_fractions);
     }
-    if (node.maximum) {
-        max = clamped(std::floor(*node.maximum));
-        if (node.exclusive_maximum && std::floor(*node.maximum) == *node.maximum) --max;
+    if (min < 0) {
+        const auto low = max >= 0 ? std::optional(zero) : bound_of(-max, node.exclusive_maximum);
+        const auto high =
+            min <= -1e18 ? std::optional(largest) : bound_of(-min, node.exclusive_minimum);
+        if (!low || !high) return std::optional<Automaton>();
+        NumberBound from = *low;
+        if (max >= 0) from.is_exclusive = true;  // zero has no sign
+        add_numbers_between(rule, rule.add_letter(0, '-'), from, *high, with_fractions);
     }
-    return {min, max};
+    return std::optional(TRY(determinised(rule)));
 }
 
 bool is_within(const SchemaNode& node, const Json& value) {
@@ -139,18 +165,23 @@ Result<void> SchemaCompiler::add_values(const Place& place, const SchemaNode& no
 }
 
 Result<void> SchemaCompiler::add_number(const Place& place, const SchemaNode& node, TypeSet types) {
-    const bool has_fractions = (types & kFractionType) != 0;
-    if (has_fractions && !is_unbounded(node) && document_.rules().strict)
-        return make_error(ErrorCode::kUnsupported,
-                          "{}: minimum and maximum are constrained for integers only", place.path);
-    if (has_fractions || is_unbounded(node)) {
+    const auto add_any = [&] {
         const auto numbers = static_cast<TypeSet>(types & kNumberType);
         place.rule.add_epsilon(json_.add_any(place.rule, place.from, numbers), place.to);
+    };
+    if (is_unbounded(node)) {
+        add_any();
         return {};
     }
-    const auto [min, max] = integer_range(node);
-    const Automaton integers = TRY(determinised(integers_between(min, max)));
-    place.rule.add_epsilon(place.rule.embed(place.from, integers), place.to);
+    const auto numbers = TRY(numbers_within(node, (types & kFractionType) != 0));
+    if (numbers)
+        place.rule.add_epsilon(place.rule.embed(place.from, *numbers), place.to);
+    else if (!document_.rules().strict)
+        add_any();
+    else
+        return make_error(ErrorCode::kUnsupported,
+                          "{}: minimum or maximum has too many digits to be constrained",
+                          place.path);
     return {};
 }
 
@@ -163,18 +194,27 @@ Result<bool> SchemaCompiler::counts(std::optional<size_t> limit, size_t limit_ma
                       keyword, *limit, limit_max);
 }
 
-Result<Automaton> SchemaCompiler::string_set(const SchemaNode& node,
-                                             const std::string& path) const {
+Result<Automaton> SchemaCompiler::with_pattern(const Automaton& set, const std::string& pattern) {
+    if (patterns_left_ == 0)
+        return make_error(ErrorCode::kExhausted, "more than {} patterns", kPatternsMax);
+    --patterns_left_;
+    return intersection(set, TRY(pattern_automaton(pattern)));
+}
+
+Result<Automaton> SchemaCompiler::string_set(const SchemaNode& node, const std::string& path) {
     const bool has_max = TRY(counts(node.length_max, kCountedLengthMax, "maxLength", path));
     const bool has_min = TRY(counts(node.length_min, kCountedLengthMax, "minLength", path));
     Automaton set = any_bytes();
     if (has_min || has_max)
         set = length_between(has_min ? node.length_min : 0,
                              has_max ? *node.length_max : kNoLengthMax);
-    for (const std::string& pattern : node.patterns)
-        if (document_.rules().strict)
-            return make_error(ErrorCode::kUnsupported, "{}: pattern \"{}\" cannot be constrained",
-                              path, pattern);
+    for (const std::string& pattern : node.patterns) {
+        Result<Automaton> both = with_pattern(set, pattern);
+        if (both)
+            set = std::move(both).value();
+        else if (document_.rules().strict)
+            return std::move(both).error().in(fmt::format("{}: pattern \"{}\"", path, pattern));
+    }
     return set;
 }
 

@@ -20,6 +20,8 @@ namespace baleen {
 // Longest minLength, maxLength, minItems and maxItems that are counted.
 inline constexpr size_t kCountedLengthMax = 2000;
 inline constexpr size_t kCountedItemsMax = 500;
+// Uses of `pattern` in one document.
+inline constexpr size_t kPatternsMax = 64;
 // Members of an object that may come in any order.
 inline constexpr size_t kUnorderedMembersMax = 6;
 
@@ -68,8 +70,9 @@ class SchemaCompiler {
     // The rule of a value, written later: schemas may be recursive.
     uint32_t value_rule(const SchemaList& schemas, TypeSet types, const std::string& path);
 
-    // All strings that satisfy length and pattern; kUnsupported if strict and not countable.
-    Result<Automaton> string_set(const SchemaNode& node, const std::string& path) const;
+    // All strings that satisfy length and pattern; what is not countable is an error if strict.
+    Result<Automaton> string_set(const SchemaNode& node, const std::string& path);
+    Result<Automaton> with_pattern(const Automaton& set, const std::string& pattern);
     Result<bool> counts(std::optional<size_t> limit, size_t limit_max, const char* keyword,
                         const std::string& path) const;
 
@@ -80,6 +83,7 @@ class SchemaCompiler {
     std::map<std::tuple<size_t, std::optional<size_t>, std::vector<std::string>>, uint32_t>
         string_rules_;
     std::deque<Pending> pending_;
+    size_t patterns_left_ = kPatternsMax;
 };
 
 // Whether a node says nothing about strings but their type.

@@ -267,5 +267,358 @@ TEST(OutputConstraint, FiveHundredRequiredCallsParseAndValidate) {
     EXPECT_EQ(good, 500);
 }
 
+TEST(OutputConstraint, TwoHundredJsonAnswersParseAndValidate) {
+    const std::vector<std::string> schemas = {
+        R"({"type":"object","properties":{"reason":{"type":"string"},"score":{"type":"number",
+            "minimum":0,"maximum":1},"tags":{"type":"array","items":{"type":"string",
+            "maxLength":8},"maxItems":4}},"required":["reason","score","tags"],
+            "additionalProperties":false})",
+        R"({"type":"array","items":{"anyOf":[{"type":"object","properties":{"id":{
+            "type":"integer","minimum":1}},"required":["id"],"additionalProperties":false},
+            {"enum":["none","all"]}]},"minItems":2})",
+        R"({"$ref":"#/$defs/n","$defs":{"n":{"type":"object","properties":{"l":{"anyOf":[
+            {"$ref":"#/$defs/n"},{"type":"null"}]},"v":{"type":"string",
+            "pattern":"^[A-Z]{2}-\\d+$"}},"required":["l","v"],
+            "additionalProperties":false}}})",
+        R"({"type":"object"})",
+    };
+    Rng rng(8);
+    int good = 0;
+    for (int i = 0; i < 200; ++i) {
+        OutputRules rules;
+        rules.in_reasoning = i % 2 == 0;
+        rules.json_schema = schemas[static_cast<size_t>(i) % schemas.size()];
+        rules.json = i % 4 == 3 ? JsonOutput::kObject : JsonOutput::kSchema;
+        const auto output = constraint(rules);
+        const Sample made = sample(*output, 128 << (i % 4), rng);
+        ASSERT_TRUE(made.finished) << i << made.text;
+        std::string_view answer = answer_of(made.text, rules.in_reasoning);
+        ASSERT_TRUE(answer.ends_with(kEos));
+        answer.remove_suffix(kEos.size());
+        for (const std::string_view marker : {kBos, kEos, kThinkOpen, kThinkClose, kDsml})
+            ASSERT_EQ(answer.find(marker), answer.npos);
+        const Result<Json> value = parse_json(answer);
+        ASSERT_TRUE(value.has_value()) << answer;
+        const Json schema = parse_json(rules.json_schema).value();
+        ASSERT_TRUE(SchemaValidator(schema).valid(*value)) << answer;
+        ++good;
+    }
+    EXPECT_EQ(good, 200);
+}
+
+std::vector<uint64_t> mask_of(TokenConstraint& output, int64_t remaining = 100'000) {
+    std::vector<uint64_t> bits((kV4VocabSize + 63) / 64, ~uint64_t{0});
+    EXPECT_EQ(output.restrict_next(bits, remaining), TokenConstraint::Restriction::kMasked);
+    return bits;
+}
+
+TokenId id(std::string_view text) {
+    const TokenId token = v4().token_id(text);
+    EXPECT_GE(token, 0) << text;
+    return token;
+}
+
+// Whether the tokens, one after the other, are allowed; accepts those that are.
+bool feed(TokenConstraint& output, const std::vector<TokenId>& tokens) {
+    for (const TokenId token : tokens) {
+        if (!is_set(mask_of(output), token)) return false;
+        output.accept(token);
+    }
+    return true;
+}
+bool feed(TokenConstraint& output, std::string_view text) {
+    return feed(output, v4().encode(text).value());
+}
+bool feed_plain(TokenConstraint& output, std::string_view text) {
+    return feed(output, v4().encode_plain(text).value());
+}
+
+OutputRules rules_with_tools(ToolChoice choice) {
+    OutputRules rules;
+    rules.tools = tool_sets()[0];
+    rules.tool_choice = choice;
+    return rules;
+}
+
+const std::string kTag = "<" + std::string(kDsml);
+const std::string kCallBegin = kTag + "tool_calls>\n" + kTag + "invoke name=\"bash\">\n" + kTag +
+                               "parameter name=\"command\" string=\"true\">";
+const std::string kCallEnd = "</" + std::string(kDsml) + "parameter>\n</" + std::string(kDsml) +
+                             "invoke>\n</" + std::string(kDsml) + "tool_calls>";
+
+TEST(OutputConstraint, TheCanonicalTokensOfACallAreAllowed) {
+    for (const ToolChoice choice : {ToolChoice::kAuto, ToolChoice::kRequired}) {
+        const auto output = constraint(rules_with_tools(choice));
+        ASSERT_TRUE(feed(*output, "\n\n" + kCallBegin + "ls 2>&1 </p> <b> < \u4E00\n" + kCallEnd));
+        EXPECT_EQ(allowed_tokens(mask_of(*output)), std::vector<TokenId>{id(kEos)});
+        output->accept(id(kEos));
+        std::vector<uint64_t> bits((kV4VocabSize + 63) / 64, ~uint64_t{0});
+        EXPECT_EQ(output->restrict_next(bits, 5), TokenConstraint::Restriction::kFinished);
+    }
+}
+
+TEST(OutputConstraint, AutoLeavesTextFreeAndOpensBlocksOnlyAfterLessThan) {
+    const auto output = constraint(rules_with_tools(ToolChoice::kAuto));
+    ASSERT_TRUE(feed(*output, "Some text, a tag </x> and \xF0\x9F\x98\x80."));
+    std::vector<uint64_t> bits = mask_of(*output);
+    EXPECT_FALSE(is_set(bits, id(kDsml)));
+    EXPECT_TRUE(is_set(bits, id(kEos)));
+    for (const std::string_view never :
+         {kBos, kUserMarker, kAssistantMarker, kThinkOpen, kThinkClose})
+        EXPECT_FALSE(is_set(bits, id(never))) << never;
+    EXPECT_GT(allowed_tokens(bits).size(), 127'000u);
+    ASSERT_TRUE(feed(*output, "\n<"));
+    bits = mask_of(*output);
+    EXPECT_TRUE(is_set(bits, id(kDsml)));
+    EXPECT_TRUE(is_set(bits, id(kEos)));
+    output->accept(id(kDsml));
+    bits = mask_of(*output);
+    EXPECT_FALSE(is_set(bits, id(kEos)));
+    EXPECT_FALSE(is_set(bits, id("x")));
+    EXPECT_TRUE(is_set(bits, id("tool")));
+}
+
+TEST(OutputConstraint, NoBlockWithoutTools) {
+    for (const bool has_tools : {true, false}) {
+        OutputRules rules = rules_with_tools(has_tools ? ToolChoice::kNone : ToolChoice::kAuto);
+        if (!has_tools) rules.tools.clear();
+        rules.in_reasoning = true;
+        const auto output = constraint(rules);
+        ASSERT_TRUE(feed(*output, "thinking <"));
+        EXPECT_FALSE(is_set(mask_of(*output), id(kDsml)));
+        ASSERT_TRUE(feed(*output, "</think>text\n\n<"));
+        EXPECT_FALSE(is_set(mask_of(*output), id(kDsml)));
+        EXPECT_TRUE(feed_plain(*output, std::string(kDsml) + "tool_calls>"));
+        EXPECT_TRUE(feed(*output, kEos));
+    }
+}
+
+TEST(OutputConstraint, MarkersCannotBeSpelledByOrdinaryTokens) {
+    const auto in_text = constraint(rules_with_tools(ToolChoice::kAuto));
+    EXPECT_TRUE(feed_plain(*in_text, "the marker \uFF5CDSML\uFF5C alone"));
+    EXPECT_FALSE(feed_plain(*in_text, "<\uFF5CDSML\uFF5Ctool_calls>"));
+    const auto in_value = constraint(rules_with_tools(ToolChoice::kRequired));
+    ASSERT_TRUE(feed(*in_value, "\n\n" + kCallBegin));
+    EXPECT_TRUE(feed_plain(*in_value, "</think> <think> \uFF5CDSML |"));
+    EXPECT_FALSE(feed_plain(*in_value, "\uFF5CDSML\uFF5C"));
+    OutputRules rules = rules_with_tools(ToolChoice::kRequired);
+    rules.in_reasoning = true;
+    for (const std::string_view marker : {kThinkClose, kThinkOpen, kEos, kBos, kDsml}) {
+        const auto in_reasoning = constraint(rules);
+        ASSERT_TRUE(feed_plain(*in_reasoning, "so "));
+        EXPECT_FALSE(feed_plain(*in_reasoning, marker)) << marker;
+    }
+}
+
+TEST(OutputConstraint, StringValuesAreWellFormedUtf8) {
+    const auto output = constraint(rules_with_tools(ToolChoice::kRequired));
+    ASSERT_TRUE(feed(*output, "\n\n" + kCallBegin));
+    EXPECT_FALSE(is_set(mask_of(*output), id("\x80")));
+    ASSERT_TRUE(feed(*output, std::vector<TokenId>{id("\xF0")}));
+    EXPECT_FALSE(is_set(mask_of(*output), id("a")));
+    EXPECT_FALSE(is_set(mask_of(*output), id("</")));
+    EXPECT_TRUE(is_set(mask_of(*output), id("\x9F")));
+}
+
+TEST(OutputConstraint, ReasoningMayEndTheAnswerOrGoStraightToCalls) {
+    OutputRules rules = rules_with_tools(ToolChoice::kAuto);
+    rules.in_reasoning = true;
+    const auto ends = constraint(rules);
+    EXPECT_TRUE(feed(*ends, "I am done." + std::string(kEos)));
+    const auto calls = constraint(rules);
+    EXPECT_TRUE(
+        feed(*calls, "Let me look.\n\n" + kCallBegin + "ls" + kCallEnd + std::string(kEos)));
+    // Where a call or JSON must come, neither is possible.
+    rules.tool_choice = ToolChoice::kRequired;
+    const auto required = constraint(rules);
+    ASSERT_TRUE(feed(*required, "thinking\n\n<"));
+    EXPECT_FALSE(is_set(mask_of(*required), id(kDsml)));
+    EXPECT_FALSE(is_set(mask_of(*required), id(kEos)));
+    EXPECT_TRUE(is_set(mask_of(*required), id(kThinkClose)));
+}
+
+TEST(OutputConstraint, NamedIsOneCallOfThatTool) {
+    OutputRules rules;
+    rules.tools = tool_sets()[1];
+    rules.tool_choice = ToolChoice::kNamed;
+    rules.named = "now";
+    const auto output = constraint(rules);
+    ASSERT_TRUE(feed(*output, "\n\n" + kTag + "tool_calls>\n" + kTag + "invoke name=\""));
+    EXPECT_FALSE(is_set(mask_of(*output), id("get")));
+    EXPECT_TRUE(feed(*output, "now\">\n\n</" + std::string(kDsml) + "invoke>\n</"));
+    EXPECT_TRUE(feed(*output, std::string(kDsml) + "tool_calls>" + std::string(kEos)));
+    Rng rng(12);
+    for (int i = 0; i < 20; ++i) expect_calls(sample(*constraint(rules), 200, rng), rules);
+}
+
+TEST(OutputConstraint, JsonWithToolsIsEither) {
+    OutputRules rules = rules_with_tools(ToolChoice::kAuto);
+    rules.json = JsonOutput::kObject;
+    const auto json = constraint(rules);
+    EXPECT_TRUE(feed(*json, "{\n  \"a\": [1, 2]\n}" + std::string(kEos)));
+    const auto calls = constraint(rules);
+    EXPECT_TRUE(feed(*calls, "\n\n" + kCallBegin + "ls" + kCallEnd + std::string(kEos)));
+    const auto neither = constraint(rules);
+    EXPECT_FALSE(feed(*neither, "Text"));
+}
+
+TEST(OutputConstraint, ReasoningIsClosedInTime) {
+    OutputRules rules = rules_with_tools(ToolChoice::kRequired);
+    rules.in_reasoning = true;
+    const std::vector<TokenId> only_close = {id(kThinkClose)};
+    // Half of what remains at the start is kept for the call.
+    const auto output = constraint(rules);
+    int64_t remaining = 400;
+    int64_t spent = 0;
+    while (allowed_tokens(mask_of(*output, remaining)) != only_close) {
+        output->accept(id("a"));
+        --remaining;
+        ++spent;
+    }
+    EXPECT_GT(spent, 100);
+    EXPECT_GE(remaining, 200);
+    // A limit of its own.
+    for (const ToolChoice choice : {ToolChoice::kAuto, ToolChoice::kRequired}) {
+        rules.tool_choice = choice;
+        rules.reasoning_tokens_max = 3;
+        const auto limited = constraint(rules);
+        for (int i = 0; i < 3; ++i) {
+            EXPECT_NE(allowed_tokens(mask_of(*limited)), only_close);
+            limited->accept(id("a"));
+        }
+        EXPECT_EQ(allowed_tokens(mask_of(*limited)), only_close);
+        EXPECT_TRUE(feed(*limited, std::string(kThinkClose) + "\n\n" + kCallBegin));
+    }
+}
+
+TEST(OutputConstraint, WhatCannotFitIsNotHurried) {
+    Rng rng(13);
+    const auto output = constraint(rules_with_tools(ToolChoice::kRequired));
+    const Sample made = sample(*output, 6, rng);  // fails if a mask is empty
+    EXPECT_FALSE(made.finished);
+    EXPECT_EQ(made.tokens, 6u);
+}
+
+TEST(OutputConstraint, TheShortestCallFitsItsOwnLength) {
+    OutputRules rules;
+    rules.tools = {{"f", "", false}};
+    rules.tool_choice = ToolChoice::kRequired;
+    const std::string text = "\n\n" + kTag + "tool_calls>\n" + kTag + "invoke name=\"f\">\n\n</" +
+                             std::string(kDsml) + "invoke>\n</" + std::string(kDsml) +
+                             "tool_calls>" + std::string(kEos);
+    const auto num_tokens = static_cast<int64_t>(v4().encode(text).value().size());
+    Rng rng(14);
+    for (int i = 0; i < 20; ++i)
+        expect_calls(sample(*constraint(rules), num_tokens + 6, rng), rules);
+}
+
+TEST(OutputConstraint, NoParameterTwice) {
+    OutputRules rules;
+    rules.tools = {{"f", R"({"properties":{"a":{"type":"string"}},"additionalProperties":true})"}};
+    rules.tool_choice = ToolChoice::kRequired;
+    const auto output = constraint(rules);
+    const std::string close = "</" + std::string(kDsml) + "parameter>\n";
+    const std::string invoke = kTag + "invoke name=\"f\">\n";
+    const std::string open = kTag + "parameter name=\"";
+    ASSERT_TRUE(feed(*output, "\n\n" + kTag + "tool_calls>\n" + invoke + open + "xy"));
+    ASSERT_TRUE(feed(*output, "\" string=\"false\">1" + close + open + "xy"));
+    EXPECT_FALSE(is_set(mask_of(*output), id("\"")));
+    EXPECT_TRUE(feed(*output, "z\" string=\"true\">v" + close + open + "a\" string=\""));
+    ASSERT_TRUE(feed(*output, "true\">v" + close + open + "a"));
+    EXPECT_FALSE(is_set(mask_of(*output), id("\"")));
+    EXPECT_TRUE(feed(*output, "b\" string=\"true\">" + close + "</" + std::string(kDsml)));
+    // Another call has names of its own.
+    EXPECT_TRUE(feed(*output, "invoke>\n" + invoke + open + "xy\" string=\"false\">null"));
+}
+
+TEST(OutputConstraint, TheFlagSaysWhichFormAValueHas) {
+    OutputRules rules;
+    rules.tools = {{"f", R"({"properties":{"s":{"type":"string"},"i":{"type":"integer"},
+        "b":{"type":["string","null"]},"any":{}, "e":{"enum":["x",1]}}})"}};
+    rules.tool_choice = ToolChoice::kRequired;
+    const auto allowed = [&](const std::string& rest) {
+        const auto output = constraint(rules);
+        return feed(*output, "\n\n" + kTag + "tool_calls>\n" + kTag + "invoke name=\"f\">\n" +
+                                 kTag + "parameter name=\"" + rest + "</" + std::string(kDsml) +
+                                 "parameter>");
+    };
+    EXPECT_TRUE(allowed("s\" string=\"true\">a \"b\""));
+    EXPECT_TRUE(allowed("s\" string=\"true\">"));
+    EXPECT_FALSE(allowed("s\" string=\"false\">\"a\""));
+    EXPECT_TRUE(allowed("i\" string=\"false\">-12"));
+    EXPECT_FALSE(allowed("i\" string=\"true\">12"));
+    EXPECT_TRUE(allowed("b\" string=\"true\">null"));
+    EXPECT_TRUE(allowed("b\" string=\"false\">null"));
+    EXPECT_FALSE(allowed("b\" string=\"false\">1"));
+    EXPECT_TRUE(allowed("any\" string=\"true\">1"));
+    EXPECT_TRUE(allowed("any\" string=\"false\">{\"a\": [1.5, \"x\"]}"));
+    EXPECT_TRUE(allowed("e\" string=\"true\">x"));
+    EXPECT_TRUE(allowed("e\" string=\"false\">1"));
+    EXPECT_FALSE(allowed("e\" string=\"true\">1"));
+    EXPECT_FALSE(allowed("other\" string=\"true\">1"));
+}
+
+TEST(OutputConstraint, IdsBeyondTheTokenizerAreNeverAllowed) {
+    const auto vocabulary = make_vocabulary(v4(), v4().vocab_size() + 100);
+    const auto output =
+        make_output_constraint(vocabulary, rules_with_tools(ToolChoice::kAuto)).value();
+    std::vector<uint64_t> bits((v4().vocab_size() + 100 + 63) / 64, ~uint64_t{0});
+    output->restrict_next(bits, 100);
+    for (const TokenId token : allowed_tokens(bits)) ASSERT_TRUE(v4().contains(token));
+}
+
+TEST(OutputConstraint, ErrorsNameWhatIsWrong) {
+    struct Bad {
+        OutputRules rules;
+        ErrorCode code;
+        const char* named;
+    };
+    OutputRules no_tools;
+    no_tools.tool_choice = ToolChoice::kRequired;
+    OutputRules unknown = rules_with_tools(ToolChoice::kNamed);
+    unknown.named = "python";
+    OutputRules strict = rules_with_tools(ToolChoice::kAuto);
+    strict.tools.push_back(
+        {"find", R"({"properties":{"q":{"type":"array","uniqueItems":true}}})", true});
+    OutputRules text = rules_with_tools(ToolChoice::kAuto);
+    text.tools[0].parameters = "{";
+    OutputRules list = rules_with_tools(ToolChoice::kAuto);
+    list.tools[0].parameters = R"({"type":"array"})";
+    OutputRules name = rules_with_tools(ToolChoice::kAuto);
+    name.tools[0].name = "a\"b";
+    OutputRules json;
+    json.json = JsonOutput::kSchema;
+    json.json_schema = R"({"not":{}})";
+    OutputRules empty;
+    empty.json = JsonOutput::kSchema;
+    OutputRules large = rules_with_tools(ToolChoice::kAuto);
+    large.tools[0].parameters = "{\"description\":\"" + std::string(300'000, 'x') + "\"}";
+    const Bad all[] = {{no_tools, ErrorCode::kInvalidArgument, "tool_choice"},
+                       {unknown, ErrorCode::kInvalidArgument, "\"python\""},
+                       {strict, ErrorCode::kUnsupported, "tool \"find\": parameters/properties/q"},
+                       {strict, ErrorCode::kUnsupported, "uniqueItems"},
+                       {text, ErrorCode::kInvalidArgument, "tool \"bash\": parameters: bad JSON"},
+                       {list, ErrorCode::kInvalidArgument, "not an object's schema"},
+                       {name, ErrorCode::kUnsupported, "name"},
+                       {json, ErrorCode::kUnsupported, "response_format: schema: keyword \"not\""},
+                       {empty, ErrorCode::kInvalidArgument, "response_format"},
+                       {large, ErrorCode::kExhausted, "bytes"}};
+    for (const Bad& bad : all) {
+        const auto made = make_output_constraint(v4_vocabulary(), bad.rules);
+        ASSERT_FALSE(made.has_value()) << bad.named;
+        EXPECT_EQ(made.error().code, bad.code) << made.error().message;
+        EXPECT_NE(made.error().message.find(bad.named), std::string::npos) << made.error().message;
+    }
+}
+
+TEST(OutputConstraint, ATokenizerWithoutControlTokensIsRefused) {
+    const auto small = Tokenizer::parse(dump_json(small_tokenizer_tree())).value();
+    const auto vocabulary = make_vocabulary(small, small.vocab_size());
+    const auto made = make_output_constraint(vocabulary, rules_with_tools(ToolChoice::kAuto));
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(made.error().message.find(kEos), std::string::npos);
+}
+
 }  // namespace
 }  // namespace baleen

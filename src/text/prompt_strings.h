@@ -19,6 +19,7 @@ inline constexpr std::string_view kImagePlaceholder = "<\uFF5Cdeepseek_image\uFF
 inline constexpr std::string_view kSectionSeparator = "\n\n";
 inline constexpr std::string_view kPartSeparator = "\n\n";
 inline constexpr std::string_view kSchemaSeparator = "\n";
+inline constexpr std::string_view kCallsLeadIn = "\n\n";
 inline constexpr std::string_view kToolResultOpen = "<tool_result>";
 inline constexpr std::string_view kToolResultClose = "</tool_result>";
 inline constexpr std::string_view kToolsAfterSchemas =

@@ -32,7 +32,8 @@ class SchemaValidator {
         for (const char c : text) count += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
         return count;
     }
-    const Json& target(const std::string& ref) const {
+    const Json& target(std::string ref) const {
+        if (const size_t at = ref.find("%20"); at != ref.npos) ref.replace(at, 3, 1, ' ');
         return root_.at(nlohmann::ordered_json::json_pointer(ref.substr(1)));
     }
 

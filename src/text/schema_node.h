@@ -42,7 +42,7 @@ struct SchemaNode {
     std::optional<size_t> length_max;
     std::vector<std::string> patterns;
 
-    std::optional<double> minimum, maximum;  // inclusive for integers after rounding inwards
+    std::optional<double> minimum, maximum;
     bool exclusive_minimum = false, exclusive_maximum = false;
 
     std::vector<SchemaList> prefix_items;

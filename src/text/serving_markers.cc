@@ -21,30 +21,32 @@ class Matchers {
         list_.push_back({mark, MarkerMatcher(std::move(pattern))});
     }
 
-    // before, then the DSML marker, then after; is_doubled: two bars on each side where something
-    // follows, two before the marker where nothing does.
-    void add_dsml(Mark mark, std::string_view before, std::string_view after, bool is_doubled,
-                  bool takes_newlines = false) {
-        MarkerPattern pattern{std::string(before), takes_newlines};
-        if (is_doubled) pattern.literal += kBar;
+    // before, the DSML marker, after; bars_before and bars_after come on top of the marker's own.
+    struct Tag {
+        std::string_view before;
+        std::string_view after = "";
+        bool takes_newlines = false;
+    };
+    void add_dsml(Mark mark, const Tag& tag, size_t bars_before, size_t bars_after) {
+        MarkerPattern pattern{std::string(tag.before), tag.takes_newlines};
+        for (size_t i = 0; i < bars_before; ++i) pattern.literal += kBar;
         const size_t begin = pattern.literal.size();
         pattern.literal += kDsml;
         if (options_.control_markers_only) {
             pattern.control_begin = begin;
             pattern.control_end = pattern.literal.size();
         }
-        if (is_doubled && !after.empty()) pattern.literal += kBar;
-        pattern.literal += after;
+        for (size_t i = 0; i < bars_after; ++i) pattern.literal += kBar;
+        pattern.literal += tag.after;
         add(mark, std::move(pattern));
     }
 
-    // A closing tag, with the name in each of both dialects.
-    void add_closer(Mark mark, std::string_view v4_name, std::string_view v41_name) {
-        for (const bool is_doubled : {false, true}) {
-            if (is_doubled && !has_doubled_bars_) continue;
-            add_dsml(mark, "</", v4_name, is_doubled);
-            if (v41_name != v4_name) add_dsml(mark, "</", v41_name, is_doubled);
-        }
+    // A closing tag of that name. Bars after the marker only matter where a name follows them.
+    void add_closer(Mark mark, std::string_view name) {
+        const size_t bars_max = has_doubled_bars_ ? 1 : 0;
+        for (size_t before = 0; before <= bars_max; ++before)
+            for (size_t after = 0; after <= (name.empty() ? 0 : bars_max); ++after)
+                add_dsml(mark, {"</", name}, before, after);
     }
 
     void add_think_end(bool takes_newlines) {
@@ -54,8 +56,8 @@ class Matchers {
 
     void add_block_open() {
         if (!options_.parse_tools) return;
-        add_dsml(Mark::kBlockOpen, "<", "", false, true);
-        add_dsml(Mark::kDoubledBlockOpen, "<", "", true, true);
+        add_dsml(Mark::kBlockOpen, {.before = "<", .takes_newlines = true}, 0, 0);
+        add_dsml(Mark::kDoubledBlockOpen, {.before = "<", .takes_newlines = true}, 1, 0);
     }
 
     void add_stops() {
@@ -93,7 +95,8 @@ void add_value_matchers(ParserState state, Matchers& matchers) {
         matchers.add(Mark::kStringKind, "true\">");
         matchers.add(Mark::kJsonKind, "false\">");
     } else {
-        matchers.add_closer(Mark::kValueClose, "parameter", " parameter");
+        matchers.add_closer(Mark::kValueClose, "parameter");
+        matchers.add_closer(Mark::kValueClose, " parameter");
     }
 }
 
@@ -113,11 +116,12 @@ std::vector<MarkMatcher> make_matchers(ParserState state, const ServingParserOpt
         case ParserState::kAfterJson: add_answer_matchers(state, matchers); break;
         case ParserState::kCalls:
             matchers.add(Mark::kCallOpen, "invoke name=\"");
-            matchers.add_closer(Mark::kBlockClose, "tool_calls", " calls");
+            matchers.add_closer(Mark::kBlockClose, "tool_calls");
+            matchers.add_closer(Mark::kBlockClose, " calls");
             break;
         case ParserState::kParameters:
             matchers.add(Mark::kParameterOpen, "parameter name=\"");
-            matchers.add_closer(Mark::kCallClose, "", "");
+            matchers.add_closer(Mark::kCallClose, "");
             break;
         case ParserState::kCallName:
         case ParserState::kParameterName: matchers.add(Mark::kQuote, "\""); break;

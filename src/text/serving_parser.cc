@@ -35,6 +35,7 @@ struct ServingParser::State {
     ServingParserOptions options;
     ParsedMessage message;
     bool stopped = false;
+    std::string stop_sequence;
     bool in_calls = false;
     bool is_malformed = false;
     size_t repaired_values = 0;
@@ -43,7 +44,6 @@ struct ServingParser::State {
     ParserState state = ParserState::kAnswer;
 
   private:
-    void make_all_matchers(bool has_doubled_bars);
     void feed(char byte, bool is_control);
     bool feed_matchers(char byte, bool is_control, Mark& mark, size_t& size);
     void release_certain();
@@ -61,8 +61,9 @@ struct ServingParser::State {
     void emit_event(ParserEvent::Kind kind, std::string text);
     void emit_arguments(std::string piece);
 
-    std::array<std::vector<MarkMatcher>, kParserStateCount> matchers_;
-    std::string pending_;  // an incomplete character
+    std::array<std::vector<MarkMatcher>, kParserStateCount> matchers_;  // made when first needed
+    bool has_doubled_bars_ = false;  // the block opened with them
+    std::string pending_;            // an incomplete character
     bool pending_is_control_ = false;
     std::string stash_;  // bytes from stash_begin_ on: matched against, not yet emitted
     size_t stash_begin_ = 0;
@@ -75,16 +76,10 @@ struct ServingParser::State {
 
 ServingParser::State::State(ServingParserOptions given) : options(std::move(given)) {
     for (const std::string& stop : options.stops) CHECK(!stop.empty());
-    make_all_matchers(false);
     if (options.in_reasoning)
         enter(ParserState::kReasoning);
     else
         enter_answer();
-}
-
-void ServingParser::State::make_all_matchers(bool has_doubled_bars) {
-    for (size_t i = 0; i < kParserStateCount; ++i)
-        matchers_[i] = make_matchers(static_cast<ParserState>(i), options, has_doubled_bars);
 }
 
 // A character's bytes come from one place: a change of origin ends an incomplete one.
@@ -178,7 +173,9 @@ void ServingParser::State::clear_stash() {
 void ServingParser::State::enter(ParserState next) {
     state = next;
     clear_stash();
-    for (MarkMatcher& entry : matchers_[static_cast<size_t>(state)]) entry.matcher.reset();
+    std::vector<MarkMatcher>& matchers = matchers_[static_cast<size_t>(state)];
+    if (matchers.empty()) matchers = make_matchers(state, options, has_doubled_bars_);
+    for (MarkMatcher& entry : matchers) entry.matcher.reset();
 }
 
 void ServingParser::State::enter_answer() {
@@ -190,6 +187,7 @@ void ServingParser::State::act(Mark mark, const std::string& text) {
     switch (mark) {
         case Mark::kStop:
             stopped = true;
+            stop_sequence = text;
             enter(ParserState::kDone);
             break;
         case Mark::kThinkEnd:
@@ -200,7 +198,7 @@ void ServingParser::State::act(Mark mark, const std::string& text) {
             break;
         case Mark::kBlockOpen:
         case Mark::kDoubledBlockOpen:
-            if (mark == Mark::kDoubledBlockOpen) make_all_matchers(true);
+            has_doubled_bars_ = mark == Mark::kDoubledBlockOpen;
             in_calls = true;
             enter(ParserState::kCalls);
             break;
@@ -332,6 +330,10 @@ void ServingParser::finish(std::vector<ParserEvent>& events) {
 
 bool ServingParser::stopped() const {
     return state_->stopped;
+}
+
+const std::string& ServingParser::stop_sequence() const {
+    return state_->stop_sequence;
 }
 bool ServingParser::in_reasoning() const {
     return state_->state == ParserState::kReasoning;

@@ -54,6 +54,8 @@ class GrammarRun {
 
     // Nothing but the end is possible.
     bool is_finished() const;
+    // The text may end here, whatever else may come.
+    bool may_end() const { return machine_.may_end(config_); }
     // Tokens that surely suffice to finish.
     uint32_t distance() const { return machine_.distance(config_); }
     // Clears the bits of tokens that may not come next. tokens_left: after the next one; if the
