@@ -5,7 +5,14 @@
 namespace baleen::cli {
 namespace {
 
-volatile std::sig_atomic_t signal_seen = 0;  // written by the handler only
+volatile std::sig_atomic_t signal_seen = 0;
+
+void watch(int flags) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { signal_seen = 1; };
+    action.sa_flags = flags;
+    sigaction(SIGINT, &action, nullptr);
+}
 
 void watch(int signal) {
     struct sigaction action = {};
@@ -22,10 +29,17 @@ void watch_interrupts() {
 
 void watch_termination() {
     watch(SIGTERM);
+    watch(static_cast<int>(SA_RESETHAND));
+void watch_every_interrupt() {
+    watch(0);
 }
 
 bool interrupted() {
     return signal_seen != 0;
+}
+
+void forget_interrupt() {
+    signal_seen = 0;
 }
 
 }  // namespace baleen::cli

@@ -10,6 +10,10 @@ void watch_interrupts();
 void watch_termination();
 
 // Whether a watched signal has come.
+// The same, but it may come as often as it likes and never ends the program.
+void watch_every_interrupt();
+// Whether SIGINT has come since watching began or the last forget_interrupt().
 bool interrupted();
+void forget_interrupt();
 
 }  // namespace baleen::cli

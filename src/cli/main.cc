@@ -54,6 +54,7 @@ int run_main(int argc, char** argv) {
     add_logits(app, chosen);
     add_run(app, chosen);
     add_bench(app, chosen);
+    add_chat(app, chosen);
     add_serve(app, chosen);
     add_completion(app, chosen);
     try {

@@ -1,6 +1,7 @@
 #include "cli/run_options.h"
 
 #include "base/file.h"
+#include "cli/sampling_options.h"
 #include "cli/stdio.h"
 
 namespace baleen::cli {
@@ -20,24 +21,7 @@ void RunArgs::add_to(CLI::App& command) {
     command.add_option("--max-tokens", max_tokens, "Most tokens to generate")
         ->check(CLI::Range(int64_t{0}, int64_t{1} << 32))
         ->capture_default_str();
-    command.add_option("--temperature", sampling.temperature, "0 is greedy")
-        ->check(CLI::Range(0.0, 100.0))
-        ->capture_default_str();
-    command
-        .add_option("--top-p", sampling.top_p,
-                    "Sample from the most probable tokens that together reach this; 1 is off")
-        ->check(CLI::Range(0.0, 1.0))
-        ->capture_default_str();
-    command.add_option("--top-k", sampling.top_k, "Sample from this many tokens; 0 is off")
-        ->check(CLI::NonNegativeNumber);
-    command
-        .add_option("--min-p", sampling.min_p,
-                    "Sample from tokens at least this probable, as a part of the most probable "
-                    "one; 0 is off")
-        ->check(CLI::Range(0.0, 1.0));
-    command.add_option("--seed", seed,
-                       "Of the sampler; the same seed gives the same text (default: random)");
-    command.add_flag("--greedy", sampling.greedy, "Always the most probable token");
+    add_sampling_options(command, sampling, seed);
     command.add_option("--stop", stops, "End the text before this string; may be repeated")
         ->allow_extra_args(false)
         ->check([](const std::string& s) { return s.empty() ? "must not be empty" : ""; });

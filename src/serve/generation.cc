@@ -218,7 +218,9 @@ Result<Answer> Generation::run(AnswerSink* sink) {
 Result<void> Generation::handle(const TokenEvent& event, AnswerSink* sink) {
     switch (event.kind) {
         case TokenEvent::Kind::kAdmitted: note_cache(event.cache); return {};
-        case TokenEvent::Kind::kPrefill: return {};
+        case TokenEvent::Kind::kPrefill:
+            return sink == nullptr ? Result<void>()
+                                   : sink->prefill(event.prefill_done, opening_.prompt_tokens);
         case TokenEvent::Kind::kToken: return take_token(event.choice, event, sink);
         case TokenEvent::Kind::kEnd:
             if (choices_[event.choice]->ended) return {};

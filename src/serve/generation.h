@@ -59,6 +59,11 @@ class AnswerSink {
     virtual ~AnswerSink() = default;
     virtual Result<void> event(size_t choice, const ParserEvent& event, const Choice& so_far) = 0;
     virtual Result<void> choice_ended(size_t choice, const Choice& whole) = 0;
+    // This much of the prompt stands in the KV cache.
+    virtual Result<void> prefill(size_t done, size_t total) {
+        (void)done, (void)total;
+        return {};
+    }
     // Nothing was written for Service::options.keep_alive.
     virtual Result<void> keep_alive() = 0;
 };
