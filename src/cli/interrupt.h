@@ -9,10 +9,10 @@ void watch_interrupts();
 // SIGTERM likewise: for servers, which service managers stop with it.
 void watch_termination();
 
-// Whether a watched signal has come.
-// The same, but it may come as often as it likes and never ends the program.
+// SIGINT again, but it may come as often as it likes and never ends the program.
 void watch_every_interrupt();
-// Whether SIGINT has come since watching began or the last forget_interrupt().
+
+// Whether a watched signal has come since watching began or the last forget_interrupt().
 bool interrupted();
 void forget_interrupt();
 

@@ -115,7 +115,9 @@ def test_same_tokens_whatever_else_runs(serve: StartServer) -> None:
 
 def test_a_full_queue_is_a_429(serve: StartServer) -> None:
     with serve(None, "--parallel", "1", "--queue", "1") as server:
-        streams = [open_stream(server) for _ in range(2)]
+        streams = [open_stream(server)]
+        wait_until(lambda: running(server) == 1)
+        streams.append(open_stream(server))
         wait_until(lambda: server.request("GET", "/health").json["queued"] == 1)
         reply = server.post(CHAT, {"messages": USER})
         assert reply.status == 429 and reply.headers["retry-after"]

@@ -11,10 +11,8 @@ import pytest
 
 from conftest import TIMEOUT_S
 
-COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "parse", "run", "bench",
-            "completion"]
-COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "run",
-            "bench", "completion"]
+COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "parse",
+            "run", "chat", "serve", "bench", "completion"]
 
 
 def assert_bad_input(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -1,6 +1,0 @@
-#include "serve/page.h"
-namespace baleen::serve {
-std::string_view chat_page() {
-    return "<html></html>";
-}
-}  // namespace baleen::serve
