@@ -76,10 +76,10 @@ class ServingParser {
     // call.
     void finish(std::vector<ParserEvent>& events);
 
-    bool stopped() const;       // a stop sequence was found; the message ends before it
+    bool stopped() const;  // a stop sequence was found; the message ends before it
     const std::string& stop_sequence() const;  // that one; empty: none
-    bool in_reasoning() const;  // the next byte would be reasoning
-    bool in_calls() const;      // a calls block has begun
+    bool in_reasoning() const;                 // the next byte would be reasoning
+    bool in_calls() const;                     // a calls block has begun
     bool is_malformed() const;  // a repeated parameter in a stream: the call's JSON repeats a key
 
     // The non-streaming message of all that was pushed. After finish(): complete.
