@@ -78,13 +78,17 @@ SchedulerStats EngineLoop::stats() const {
 bool EngineLoop::plan() {
     end_cancelled();
     is_refused_ = false;
+    barred_.clear();
     do {
+        for (const auto& request : requests_) request->room = request->events->room();
+        if (blocked_ != nullptr && blocked_->request->room == 0) blocked_ = nullptr;
         works_.clear();
         const size_t decode_rows = plan_decodes();
         plan_prefill(decode_rows == 0 ? rows_max_
                                       : std::min(options_.prefill_rows_busy,
                                                  rows_max_ - std::min(rows_max_, decode_rows)));
-    } while (!make_room() && works_.empty());
+        make_room();
+    } while (works_.empty() && make_way());
     reap();
     return !works_.empty();
 }
@@ -109,7 +113,6 @@ size_t EngineLoop::plan_decodes() {
     });
     const size_t reserved = prefill_waits ? std::max<size_t>(rows_max_ / 4, 1) : 0;
     const size_t rows = std::max<size_t>(rows_max_ - std::min(rows_max_, reserved), 1);
-    for (const auto& request : requests_) request->room = request->events->room();
     for (size_t i = 0; i < running_.size() && works_.size() < rows; ++i) {
         Sequence& sequence = *running_[(decode_turn_ + i) % running_.size()];
         if (sequence.phase != Sequence::Phase::kDecode || sequence.request->room == 0) continue;
@@ -184,8 +187,11 @@ bool EngineLoop::is_planned(const Sequence& sequence) const {
 }
 
 bool EngineLoop::may_admit(const Sequence& sequence) const {
-    return running_.size() < options_.running_max && deferred_.size() < kDeferredMax &&
-           std::ranges::find(deferred_, &sequence) == deferred_.end() &&
+    const auto in = [&](const std::vector<const Sequence*>& list) {
+        return std::ranges::find(list, &sequence) != list.end();
+    };
+    return running_.size() < options_.running_max && sequence.request->room > 0 &&
+           deferred_.size() < kDeferredMax && !in(deferred_) && !in(barred_) &&
            (blocked_ == nullptr || (blocked_ == &sequence && !is_refused_));
 }
 
@@ -287,7 +293,7 @@ bool EngineLoop::fits(const Sequence& sequence, const PrefixCache::Match& match)
     size_t needed = pages_of(sequence.tokens.size() + 1);
     for (const Sequence* other : running_) {
         const size_t held = other->session->kv().pages().size();
-        needed += std::max<size_t>(pages_of(other->tokens.size() + 1), held + 1) - held;
+        needed += std::max(pages_of(other->tokens.size() + 1), held) - held + 1;
     }
     if (needed <= pool.pages_free()) return true;
     // What running ones hold stays; so does what the sequence would take up.
@@ -309,15 +315,14 @@ bool EngineLoop::fits(const Sequence& sequence, const PrefixCache::Match& match)
 }
 
 // Frees the pages that the pass needs: first of what is only cached, then of guesses, then of the
-// youngest sequence. False: some sequence was stopped for it.
-bool EngineLoop::make_room() {
-    bool all_run = true;
+// youngest sequence.
+void EngineLoop::make_room() {
     while (true) {
         size_t needed = 0;
         for (const Work& work : works_)
             needed +=
                 work.sequence->session->kv().pages_needed(static_cast<int64_t>(work.num_rows()));
-        if (needed <= engine_.pages().pages_free()) return all_run;
+        if (needed <= engine_.pages().pages_free()) return;
         if (cache_.evict_for_pages()) continue;
         bool had_guess = false;
         for (Work& work : works_) {
@@ -325,31 +330,47 @@ bool EngineLoop::make_room() {
             work.guess.reset();
         }
         if (had_guess) continue;
-        all_run = false;
-        give_way(**std::ranges::max_element(running_,
-                                            [](auto* a, auto* b) { return is_older(*a, *b); }));
+        if (running_.size() > 1)
+            preempt(youngest_running());
+        else
+            fail_alone(youngest_running());
     }
 }
 
-// Stops a sequence so that others can go on: it will run again from its tokens. One that is alone
-// has no others to wait for.
-void EngineLoop::give_way(Sequence& sequence) {
+// Nothing can run. If something waits, it is for those whose readers do not read: the youngest of
+// them gives up its KV. False: nothing waits.
+bool EngineLoop::make_way() {
+    if (std::ranges::none_of(waiting_, [](auto* s) { return s->request->room > 0; })) return false;
+    if (!running_.empty()) preempt(youngest_running());
+    barred_.clear();
+    is_refused_ = false;
+    return true;
+}
+
+Sequence& EngineLoop::youngest_running() const {
+    return **std::ranges::max_element(running_, [](auto* a, auto* b) { return is_older(*a, *b); });
+}
+
+// Takes sequence's KV from it. It runs again from its tokens when there is memory; not in this
+// pass.
+void EngineLoop::preempt(Sequence& sequence) {
     std::erase_if(works_, [&](const Work& work) { return work.sequence == &sequence; });
-    if (running_.size() == 1) {
-        const PagePool& pool = engine_.pages();
-        finish(sequence, FinishReason::kFailed,
-               make_error(ErrorCode::kExhausted,
-                          "KV memory is full at {} tokens of this sequence alone: {} pages of {} "
-                          "bytes",
-                          sequence.length(), pool.pages_max(), pool.page_bytes()));
-        retired_.clear();
-        return;
-    }
     sequence.session.reset();
     sequence.speculation.guess.reset();
     std::erase(running_, &sequence);
     ++stats_.preemptions;
+    barred_.push_back(&sequence);
     wait_for_kv(sequence);
+}
+
+void EngineLoop::fail_alone(Sequence& sequence) {
+    std::erase_if(works_, [&](const Work& work) { return work.sequence == &sequence; });
+    const PagePool& pool = engine_.pages();
+    finish(sequence, FinishReason::kFailed,
+           make_error(ErrorCode::kExhausted,
+                      "KV memory is full at {} tokens of this sequence alone: {} pages of {} bytes",
+                      sequence.length(), pool.pages_max(), pool.page_bytes()));
+    retired_.clear();
 }
 
 }  // namespace baleen

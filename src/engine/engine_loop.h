@@ -60,8 +60,11 @@ class EngineLoop {
     bool fits(const Sequence& sequence, const PrefixCache::Match& match) const;
     std::vector<size_t> snapshot_plan(const Sequence& sequence, size_t begin) const;
     void wait_for_kv(Sequence& sequence);
-    bool make_room();
-    void give_way(Sequence& sequence);
+    void make_room();
+    bool make_way();
+    Sequence& youngest_running() const;
+    void preempt(Sequence& sequence);
+    void fail_alone(Sequence& sequence);
     bool is_planned(const Sequence& sequence) const;
 
     // engine_pass.cc: the pass and its results
@@ -87,6 +90,7 @@ class EngineLoop {
     std::vector<Sequence*> waiting_;                  // for KV
     std::vector<Sequence*> running_;                  // hold KV
     std::vector<const Sequence*> deferred_;  // in this plan(): wait for what another one runs
+    std::vector<const Sequence*> barred_;    // in this plan(): were preempted
     std::vector<Session> retired_;           // ended since the last reap()
     Sequence* blocked_ = nullptr;  // was refused for memory: no other is admitted before it
     bool is_refused_ = false;      // in this plan()

@@ -537,6 +537,31 @@ TEST_P(EngineLoopTest, ASlowReaderPausesItsSequenceAlone) {
     EXPECT_EQ(slow->reply.choices, plain_answers(request));
 }
 
+// Readers that read nothing hold neither the places nor the memory that others wait for.
+TEST_P(EngineLoopTest, SlowReadersDoNotKeepOthersOut) {
+    for (const bool memory : {false, true}) {
+        Rig rig({.running_max = memory ? 8u : 2u, .events_max = 5},
+                engine_options(memory ? 5 : SIZE_MAX));
+        std::vector<GenerateRequest> requests;
+        std::vector<std::shared_ptr<Client>> slow;
+        for (uint64_t i = 0; i < 2; ++i) {
+            requests.push_back(seeded(random_tokens(200, 34 + i), 30, i));
+            slow.push_back(rig.submit(copy(requests.back())));
+        }
+        rig.run();
+        EXPECT_EQ(rig.loop.stats().running, 2u);
+        const GenerateRequest late = greedy(random_tokens(250, 36), 5);
+        EXPECT_EQ(rig.finish(rig.submit(copy(late))).choices, plain_answers(late));
+        EXPECT_GT(rig.loop.stats().preemptions, 0u);
+        rig.run();
+        for (size_t i = 0; i < 2; ++i) {
+            EXPECT_FALSE(slow[i]->events->ended());
+            EXPECT_EQ(rig.finish(slow[i]).choices, plain_answers(requests[i]));
+        }
+        rig.expect_idle();
+    }
+}
+
 TEST_P(EngineLoopTest, StatsAddUp) {
     Rig rig({}, engine_options());
     size_t prompt = 0, cached = 0, replayed = 0, sampled = 0;
