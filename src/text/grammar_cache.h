@@ -15,7 +15,7 @@ struct OutputGrammar;
 
 class GrammarCache {
   public:
-    static constexpr size_t kEntriesMax = 32;
+    static constexpr size_t kEntriesMax = 16;
 
     // Null when there is none.
     std::shared_ptr<OutputGrammar> find(const std::string& key) {

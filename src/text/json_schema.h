@@ -1,4 +1,4 @@
-// JSON Schema to grammar rules (docs/api.md, "Constrained decoding").
+// JSON Schema to grammar rules (docs/constraints.md).
 #pragma once
 
 #include <cstdint>

@@ -229,8 +229,9 @@ class OutputConstraint final : public TokenConstraint {
             allow_only(allowed, kSymbolThinkClose);
             return Restriction::kMasked;
         }
-        // One token is kept for a name that must not end yet because it would repeat another.
-        run_.mask(allowed, remaining - 2);
+        // Free text may be cut anywhere; forms are finished in time. One token is kept for a name
+        // that must not end yet because it would repeat another.
+        run_.mask(allowed, has_form_ ? remaining - 2 : kNoHurry);
         names_.mask(allowed);
         return Restriction::kMasked;
     }
@@ -240,12 +241,14 @@ class OutputConstraint final : public TokenConstraint {
         names_.accept(token);
         const Letter symbol = vocabulary_->symbol(token);
         if (symbol == kSymbolThinkClose || symbol == kSymbolDsml) in_reasoning_ = false;
+        if (symbol == kSymbolDsml) has_form_ = true;
         if (in_reasoning_) ++reasoning_tokens_;
     }
 
   private:
     // Most tokens that reasoning leaves to the answer beyond what it needs at least.
     static constexpr int64_t kReserveMax = 1024;
+    static constexpr int64_t kNoHurry = INT64_MAX / 2;
 
     bool must_close(int64_t remaining) {
         if (reserve_ < 0) reserve_ = std::min(remaining / 2, kReserveMax);
@@ -268,7 +271,7 @@ class OutputConstraint final : public TokenConstraint {
     GrammarRun run_;
     RepeatedNames names_;
     bool in_reasoning_;
-    bool has_form_;
+    bool has_form_;  // from here on: a call, or JSON
     int64_t reasoning_tokens_max_;
     int64_t reasoning_tokens_ = 0;
     int64_t reserve_ = -1;  // set by the first call

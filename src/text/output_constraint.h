@@ -1,8 +1,8 @@
 // What the model may write after the prompt: tool calls by grammar and JSON by schema, as a
-// TokenConstraint (docs/api.md, "Constrained decoding").
+// TokenConstraint (docs/constraints.md).
 //
-// A Vocabulary is made once per tokenizer and shared; compiled grammars are immutable and their
-// mask caches belong to one engine thread.
+// A Vocabulary is made once per tokenizer and shared; it keeps the grammars of recent rules. Any
+// thread may make constraints; each one is used by one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,11 @@ std::shared_ptr<const Vocabulary> make_vocabulary(const Tokenizer& tokenizer, si
 
 struct ToolSchema {
     std::string name;
-    std::string parameters;  // JSON Schema text; empty: any object
+    // JSON Schema text; empty: any object. Objects with `properties` and no
+    // `additionalProperties` are closed. Up to nine parameters come in any order, more in the
+    // schema's.
+    std::string parameters;
+    // Keywords that cannot be constrained are an error, else they are left to the model.
     bool strict = false;
 };
 
@@ -45,7 +49,7 @@ struct OutputRules {
     std::string named;
     bool parallel_calls = true;
     JsonOutput json = JsonOutput::kNone;  // of the answer; tool calls may take its place
-    std::string json_schema;              // with kSchema
+    std::string json_schema;  // with kSchema; strict, members in its order, open unless it says so
     // Reasoning is closed when this many tokens have been spent in it; 0: no limit of its own.
     int64_t reasoning_tokens_max = 0;
 };

@@ -491,6 +491,21 @@ TEST(OutputConstraint, ReasoningIsClosedInTime) {
     }
 }
 
+TEST(OutputConstraint, FreeTextIsCutNotHurriedButCallsAreFinished) {
+    const auto text = constraint(rules_with_tools(ToolChoice::kAuto));
+    ASSERT_TRUE(feed(*text, "some text"));
+    EXPECT_GT(allowed_tokens(mask_of(*text, 1)).size(), 100'000u);
+    Rng rng(15);
+    for (int i = 0; i < 20; ++i) {
+        const auto call = constraint(rules_with_tools(ToolChoice::kAuto));
+        ASSERT_TRUE(feed(*call, "text\n\n" + kTag));
+        const Sample made = sample(*call, 80, rng);
+        std::vector<CallReader::Call> calls;
+        ASSERT_TRUE(CallReader(kTag + made.text, Dialect::kV4).read(calls)) << made.text;
+        expect_valid_calls(calls, rules_with_tools(ToolChoice::kAuto));
+    }
+}
+
 TEST(OutputConstraint, WhatCannotFitIsNotHurried) {
     Rng rng(13);
     const auto output = constraint(rules_with_tools(ToolChoice::kRequired));

@@ -205,6 +205,7 @@ Result<void> SchemaReader::check_keywords(const Json& schema) const {
     if (!strict()) return {};
     for (const auto& [keyword, value] : schema.items()) {
         if (holds(kAnnotations, keyword) || holds(kConstrained, keyword)) continue;
+        if (std::string_view(keyword).starts_with("x-")) continue;
         return make_error(ErrorCode::kUnsupported, "keyword \"{}\" cannot be constrained", keyword);
     }
     return {};

@@ -34,7 +34,7 @@ class LocalMasks {
     std::shared_ptr<const LocalMask> of(uint32_t state);
 
   private:
-    static constexpr size_t kBytesMax = size_t{12} << 20;
+    static constexpr size_t kBytesMax = size_t{8} << 20;
     static constexpr size_t kMachineSizeMax = 4096;
     LocalMask compute(uint32_t state);
 

@@ -47,7 +47,7 @@ class Vocabulary {
     // The child of a node by its byte; 0: none.
     uint32_t child(uint32_t node, uint8_t byte) const;
     // Whether one token stands for just this byte.
-    bool has_byte(uint8_t byte) const { return nodes_[0].subtree_end > 1 && byte_token_[byte]; }
+    bool has_byte(uint8_t byte) const { return byte_token_[byte]; }
 
     // The letter of an added token; 0: it is a base token, or never allowed.
     Letter symbol(TokenId token) const;
