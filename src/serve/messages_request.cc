@@ -163,7 +163,7 @@ Result<void> read_conversation(const JsonText& body, Job& job) {
     }
     Message& last = job.conversation.messages.back();
     if (last.role == Role::kAssistant) last.without_eos = true;  // prefill: continue it
-    if (last.role == Role::kSystem) last.role = Role::kUser;     // nobody else asks for an answer
+    tell_later_system_as_user(job);
     return {};
 }
 

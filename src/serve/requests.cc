@@ -54,6 +54,16 @@ Result<void> choose_tool(std::string_view choice, std::string_view name, Job& jo
     return {};
 }
 
+void tell_later_system_as_user(Job& job) {
+    bool is_later = false;
+    for (Message& message : job.conversation.messages) {
+        if (message.role != Role::kSystem)
+            is_later = true;
+        else if (is_later)
+            message.role = Role::kUser;
+    }
+}
+
 Result<void> read_response_format(const JsonText& format, Job& job, ReadTools& tools) {
     const std::string type = TRY(string_field(format, "type")).value_or("");
     if (type == "text") return {};

@@ -20,6 +20,11 @@ struct ReadTools {
 };
 Result<void> finish_conversation(ReadTools tools, const Service& service, Job& job);
 
+// Messages and Responses let clients put system text anywhere, also last. The encoder writes it
+// without any marker and without the header that an answer needs; so what comes after the first
+// other message is told as the user's, always, so that a prompt stays the beginning of the next.
+void tell_later_system_as_user(Job& job);
+
 // {"type": "json_schema", "json_schema": {"schema": ...}} or json_object, and its constraint.
 Result<void> read_response_format(const JsonText& format, Job& job, ReadTools& tools);
 

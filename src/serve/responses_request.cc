@@ -241,7 +241,7 @@ Result<void> read_input(const JsonText& body, Job& job) {
         return make_error(ErrorCode::kInvalidArgument, "input has nothing that this model reads");
     Message& last = job.conversation.messages.back();
     if (last.role == Role::kAssistant) last.without_eos = true;
-    if (last.role == Role::kSystem) last.role = Role::kUser;
+    tell_later_system_as_user(job);
     return {};
 }
 

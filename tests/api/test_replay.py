@@ -94,6 +94,8 @@ def test_RowB6_messages_without_thinking_blocks(serve: StartServer) -> None:
                         "content": [{"type": "text", "text": "result"}]}
                        for b in content if b["type"] == "tool_use"]
             messages.append({"role": "user", "content": results or "And now?"})
+            if turn == 0:  # Claude Code does so: the last message of one request, not of the next
+                messages.append({"role": "system", "content": "A reminder."})
         check_cached(server)
 
 
