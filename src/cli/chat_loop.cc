@@ -62,7 +62,7 @@ Result<int> ChatLoop::run() {
     if (editor_.is_terminal())
         note(fmt::format("thinking {}, up to {} tokens; /help lists the commands",
                          thinking_name(session_.settings().thinking),
-                         service_.context_tokens_max()));
+                         service_.options.context_tokens_max));
     for (;;) {
         forget_interrupt();
         const LineEditor::Line line = TRY(editor_.read("> "));
@@ -130,7 +130,7 @@ void ChatLoop::note_turn(const ChatSession::Turn& turn, double tokens_per_second
     const serve::Usage& usage = turn.usage;
     note(fmt::format("{} tokens, {:.1f} tok/s; context {} of {}, {} cached",
                      usage.completion_tokens, tokens_per_second,
-                     usage.prompt_tokens + usage.completion_tokens, service_.context_tokens_max(),
+                     usage.prompt_tokens + usage.completion_tokens, service_.options.context_tokens_max,
                      usage.cached_tokens));
 }
 
@@ -227,7 +227,7 @@ void ChatLoop::show_context() {
                "reasoning), {} of {} in all; KV {}\n",
                session_.size(), usage_.prompt_tokens, usage_.cached_tokens,
                usage_.completion_tokens, usage_.reasoning_tokens,
-               usage_.prompt_tokens + usage_.completion_tokens, service_.context_tokens_max(),
+               usage_.prompt_tokens + usage_.completion_tokens, service_.options.context_tokens_max,
                bytes_text(stats.kv_bytes_in_use));
 }
 

@@ -113,7 +113,7 @@ Result<serve::Job> ChatSession::job() const {
     if (!settings_.system.empty())
         job.conversation.messages.push_back(text_message(Role::kSystem, settings_.system));
     std::ranges::copy(messages_, std::back_inserter(job.conversation.messages));
-    serve::apply_thinking(settings_.thinking, service_.context_tokens_max(), job);
+    serve::apply_thinking(settings_.thinking, service_.options.context_tokens_max, job);
     job.sampling = settings_.sampling;
     job.seed_given = settings_.seed.has_value();
     job.sampling.seed = settings_.seed.value_or(0);

@@ -216,8 +216,8 @@ Json ApiServer::State::models() const {
                         {"display_name", options.service.model_name},
                         {"created", 0},
                         {"owned_by", "baleen"},
-                        {"context_length", service->context_tokens_max()},
-                        {"max_model_len", service->context_tokens_max()},
+                        {"context_length", service->options.context_tokens_max},
+                        {"max_model_len", service->options.context_tokens_max},
                         {"dialect", dialect_name(options.service.dialect)}};
     return {{"object", "list"}, {"data", Json::array({model})}, {"has_more", false}};
 }
@@ -273,7 +273,7 @@ void ApiServer::State::get(FrontExchange& exchange, std::string_view path) {
                  {{"status", stopping ? "stopping" : "ok"},
                   {"model", options.service.model_name},
                   {"dialect", dialect_name(options.service.dialect)},
-                  {"context", service->context_tokens_max()},
+                  {"context", service->options.context_tokens_max},
                   {"queued", s.queued},
                   {"running", s.running},
                   {"kv_bytes", s.kv_bytes_in_use},

@@ -173,7 +173,7 @@ Result<void> stream_chat(Service& service, net::Exchange& exchange, Generation& 
 
 Result<void> serve_chat(Service& service, net::Exchange& exchange, const JsonText& body) {
     const auto generation =
-        TRY(start_generation(service, exchange, TRY(read_chat_request(body, service))));
+        TRY(start_generation(service, exchange, TRY(read_chat_request(body, service.options))));
     const Job& job = generation->job();
     if (job.stream) return stream_chat(service, exchange, *generation);
     const Opening& opening = generation->opening();

@@ -19,14 +19,14 @@ Result<void> check_parts(const Message& message) {
     return {};
 }
 
-Result<Message> read_message(const JsonText& json, const Service& service, bool is_last) {
+Result<Message> read_message(const JsonText& json, const ServiceOptions& options, bool is_last) {
     JsonText copy = json;
     const JsonText* role = json.find_set("role");
     if (role != nullptr && role->is_string()) {
         if (role->string() == "developer") copy.set("role", JsonText::of_string("system"));
         if (role->string() == "function") copy.set("role", JsonText::of_string("tool"));
     }
-    Message message = TRY(message_from_json(copy, service.options.dialect));
+    Message message = TRY(message_from_json(copy, options.dialect));
     // Fields of the encoder that a client may not set.
     message.tools.clear();
     message.response_format.clear();
@@ -40,13 +40,13 @@ Result<Message> read_message(const JsonText& json, const Service& service, bool 
     return message;
 }
 
-Result<void> read_chat_messages(const JsonText& body, const Service& service, Job& job) {
+Result<void> read_chat_messages(const JsonText& body, const ServiceOptions& options, Job& job) {
     const JsonText* messages = body.find_set("messages");
     if (messages == nullptr || !messages->is_array() || messages->size() == 0)
         return make_error(ErrorCode::kInvalidArgument,
                           "messages is missing or empty, expected a list of messages");
     for (size_t i = 0; i < messages->size(); ++i) {
-        auto message = read_message(messages->at(i), service, i + 1 == messages->size());
+        auto message = read_message(messages->at(i), options, i + 1 == messages->size());
         if (!message) return std::move(message).error().in(fmt::format("messages[{}]", i));
         job.conversation.messages.push_back(*std::move(message));
     }
@@ -135,11 +135,11 @@ Result<Thinking> read_thinking(const JsonText& body) {
     return thinking;
 }
 
-Result<void> read_limits(const JsonText& body, const Service& service, Job& job) {
+Result<void> read_limits(const JsonText& body, const ServiceOptions& options, Job& job) {
     job.tokens_max = TRY(int_field(body, "max_completion_tokens", 1, INT32_MAX));
     if (!job.tokens_max) job.tokens_max = TRY(int_field(body, "max_tokens", 1, INT32_MAX));
     job.stops = TRY(stops_field(body, "stop"));
-    const auto choices_max = static_cast<int64_t>(service.options.choices_max);
+    const auto choices_max = static_cast<int64_t>(options.choices_max);
     job.choices = static_cast<size_t>(TRY(int_field(body, "n", 1, choices_max)).value_or(1));
     if (TRY(bool_field(body, "logprobs")).value_or(false))
         job.top_logprobs =
@@ -167,28 +167,28 @@ Result<void> check_as_vendor(const JsonText& messages, const Job& job) {
 
 }  // namespace
 
-Result<Job> read_chat_request(const JsonText& body, const Service& service) {
+Result<Job> read_chat_request(const JsonText& body, const ServiceOptions& options) {
     Job job{.api = Api::kChat};
-    job.conversation.dialect = service.options.dialect;
-    job.model = TRY(string_field(body, "model")).value_or(service.options.model_name);
+    job.conversation.dialect = options.dialect;
+    job.model = TRY(string_field(body, "model")).value_or(options.model_name);
     job.stream = TRY(bool_field(body, "stream")).value_or(false);
-    if (const JsonText* options = body.find_set("stream_options"))
-        job.stream_usage = TRY(bool_field(*options, "include_usage")).value_or(false);
+    if (const JsonText* stream = body.find_set("stream_options"))
+        job.stream_usage = TRY(bool_field(*stream, "include_usage")).value_or(false);
     TRY(read_sampling(body, job));
-    TRY(read_limits(body, service, job));
-    TRY(read_chat_messages(body, service, job));
+    TRY(read_limits(body, options, job));
+    TRY(read_chat_messages(body, options, job));
     ReadTools tools;
     TRY(read_tools(body, job, tools));
     job.parallel_calls = TRY(bool_field(body, "parallel_tool_calls")).value_or(true);
     TRY(read_tool_choice(body, job));
     if (const JsonText* format = body.find_set("response_format"))
         TRY(read_response_format(*format, job, tools));
-    apply_thinking(TRY(read_thinking(body)), service.context_tokens_max(), job);
+    apply_thinking(TRY(read_thinking(body)), options.context_tokens_max, job);
     if (TRY(bool_field(body, "keep_reasoning")).value_or(false))
         job.conversation.drop_thinking = false;
     job.cache_key = TRY(string_field(body, "prompt_cache_key")).value_or("");
-    if (service.options.strict_deepseek) TRY(check_as_vendor(*body.find_set("messages"), job));
-    TRY(finish_conversation(std::move(tools), service, job));
+    if (options.strict_deepseek) TRY(check_as_vendor(*body.find_set("messages"), job));
+    TRY(finish_conversation(std::move(tools), options, job));
     return job;
 }
 

@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t kStopsMax = 16;
 constexpr size_t kToolsMax = 1024;
+constexpr int64_t kMaxEffortContext = 393216;  // spec section 6
 
 std::string shown(const JsonText& value) {
     if (value.is_array() || value.is_object()) return std::string(kind_name(value.kind()));
@@ -147,11 +148,11 @@ void apply_thinking(const Thinking& thinking, int64_t context_tokens_max, Job& j
     conversation.thinking_mode = enabled ? ThinkingMode::kThinking : ThinkingMode::kChat;
     if (!enabled) return;
     conversation.effort = thinking.effort.value_or(Effort::kHigh);
-    if (conversation.effort == Effort::kMax && context_tokens_max < 393216) {
+    if (conversation.effort == Effort::kMax && context_tokens_max < kMaxEffortContext) {
         conversation.effort = Effort::kHigh;
         job.warnings.push_back(fmt::format(
-            "effort max wants a context of 393216 tokens, this server has {}: answered at high",
-            context_tokens_max));
+            "effort max wants a context of {} tokens, this server has {}: answered at high",
+            kMaxEffortContext, context_tokens_max));
     }
     if (conversation.effort == Effort::kLow && conversation.dialect == Dialect::kV4)
         conversation.effort = Effort::kHigh;  // the preview knows no lower tier

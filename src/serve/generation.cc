@@ -56,10 +56,10 @@ Result<std::optional<size_t>> constrain(Service& service, const Job& job, bool i
 }
 
 Result<int64_t> tokens_allowed(const Service& service, const Job& job, size_t prompt_tokens) {
-    const int64_t room = service.context_tokens_max() - static_cast<int64_t>(prompt_tokens);
+    const int64_t room = service.options.context_tokens_max - static_cast<int64_t>(prompt_tokens);
     if (room <= 0)
         return make_error(ErrorCode::kInvalidArgument, "prompt is too long: {} tokens > {} maximum",
-                          prompt_tokens, service.context_tokens_max() - 1);
+                          prompt_tokens, service.options.context_tokens_max - 1);
     return std::min(room, job.tokens_max.value_or(service.options.tokens_max_default));
 }
 

@@ -152,7 +152,7 @@ Result<void> stream_messages(net::Exchange& exchange, Generation& generation) {
 
 Result<void> serve_messages(Service& service, net::Exchange& exchange, const JsonText& body) {
     const auto generation =
-        TRY(start_generation(service, exchange, TRY(read_messages_request(body, service))));
+        TRY(start_generation(service, exchange, TRY(read_messages_request(body, service.options))));
     const Job& job = generation->job();
     if (job.stream) return stream_messages(exchange, *generation);
     const Opening& opening = generation->opening();
@@ -168,7 +168,7 @@ Result<void> serve_messages(Service& service, net::Exchange& exchange, const Jso
 }
 
 Result<void> serve_count_tokens(Service& service, net::Exchange& exchange, const JsonText& body) {
-    Job job = TRY(read_messages_request(body, service));
+    Job job = TRY(read_messages_request(body, service.options));
     service.replay.recall(job.conversation, job.seals);
     const PromptTokens tokens = TRY(tokenize(TRY(render(job.conversation)), service.tokenizer));
     respond_json(exchange, 200, {{"input_tokens", tokens.tokens.size()}});

@@ -97,9 +97,10 @@ class BlockReader {
         } else if (type == "redacted_thinking") {
             TRY(seal("data"));
         } else if (type == "tool_use") {
-            ToolCall call{.id = TRY(string_field(block, "id")).value_or(""),
-                          .name = TRY(string_field(block, "name")).value_or(""),
-                          .arguments = "{}"};
+            ToolCall call;
+            call.id = TRY(string_field(block, "id")).value_or("");
+            call.name = TRY(string_field(block, "name")).value_or("");
+            call.arguments = "{}";
             if (const JsonText* input = block.find_set("input"))
                 call.arguments = input->is_string() ? input->string() : input->dump_python();
             message.tool_calls.push_back(std::move(call));
@@ -222,10 +223,10 @@ Result<void> read_output_format(const JsonText& body, Job& job, ReadTools& tools
 
 }  // namespace
 
-Result<Job> read_messages_request(const JsonText& body, const Service& service) {
+Result<Job> read_messages_request(const JsonText& body, const ServiceOptions& options) {
     Job job{.api = Api::kMessages};
-    job.conversation.dialect = service.options.dialect;
-    job.model = TRY(string_field(body, "model")).value_or(service.options.model_name);
+    job.conversation.dialect = options.dialect;
+    job.model = TRY(string_field(body, "model")).value_or(options.model_name);
     job.stream = TRY(bool_field(body, "stream")).value_or(false);
     TRY(read_sampling(body, job));
     job.tokens_max = TRY(int_field(body, "max_tokens", 1, INT32_MAX));
@@ -235,8 +236,8 @@ Result<Job> read_messages_request(const JsonText& body, const Service& service) 
     TRY(read_tools(body, job, tools));
     TRY(read_tool_choice(body, job));
     TRY(read_output_format(body, job, tools));
-    apply_thinking(TRY(read_thinking(body)), service.context_tokens_max(), job);
-    TRY(finish_conversation(std::move(tools), service, job));
+    apply_thinking(TRY(read_thinking(body)), options.context_tokens_max, job);
+    TRY(finish_conversation(std::move(tools), options, job));
     return job;
 }
 

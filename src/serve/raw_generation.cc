@@ -21,7 +21,8 @@ Result<GenerateRequest> scheduler_request(const Service& service, const RawJob& 
     if (!job.ignore_eos)
         for (const TokenId id : stop_tokens(service.tokenizer)) request.stop_tokens.push_back(id);
     if (!job.seed_given) request.sampling.seed = KeyedHash::random_key()[0];
-    const int64_t room = service.context_tokens_max() - static_cast<int64_t>(job.prompt.size());
+    const int64_t room =
+        service.options.context_tokens_max - static_cast<int64_t>(job.prompt.size());
     request.tokens_max = std::min(room, job.tokens_max);
     return request;
 }
@@ -58,9 +59,9 @@ Result<void> check_prompt(const Service& service, const std::vector<TokenId>& pr
         if (prompt[i] < 0 || prompt[i] >= vocab)
             return make_error(ErrorCode::kInvalidArgument,
                               "prompt token {} is {}, expected 0 to {}", i, prompt[i], vocab - 1);
-    if (static_cast<int64_t>(prompt.size()) >= service.context_tokens_max())
+    if (static_cast<int64_t>(prompt.size()) >= service.options.context_tokens_max)
         return make_error(ErrorCode::kInvalidArgument, "prompt is too long: {} tokens > {} maximum",
-                          prompt.size(), service.context_tokens_max() - 1);
+                          prompt.size(), service.options.context_tokens_max - 1);
     return {};
 }
 

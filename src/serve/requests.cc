@@ -85,7 +85,7 @@ Result<void> read_response_format(const JsonText& format, Job& job, ReadTools& t
     return {};
 }
 
-Result<void> finish_conversation(ReadTools tools, const Service& service, Job& job) {
+Result<void> finish_conversation(ReadTools tools, const ServiceOptions& options, Job& job) {
     Conversation& conversation = job.conversation;
     move_trailing_reminder(job);
     job.seals.resize(conversation.messages.size());
@@ -99,8 +99,8 @@ Result<void> finish_conversation(ReadTools tools, const Service& service, Job& j
     }
     job.inserted_messages = conversation.messages.size() - before;
     job.seals.insert(job.seals.begin(), job.inserted_messages, Seals{});
-    if (service.options.keep_reasoning) conversation.drop_thinking = false;
-    if (service.options.vendor_sampling) sample_as_vendor(job);
+    if (options.keep_reasoning) conversation.drop_thinking = false;
+    if (options.vendor_sampling) sample_as_vendor(job);
     return {};
 }
 

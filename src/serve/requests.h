@@ -9,16 +9,16 @@
 
 namespace baleen::serve {
 
-Result<Job> read_chat_request(const JsonText& body, const Service& service);       // OpenAI Chat
-Result<Job> read_messages_request(const JsonText& body, const Service& service);   // Anthropic
-Result<Job> read_responses_request(const JsonText& body, const Service& service);  // Responses
+Result<Job> read_chat_request(const JsonText& body, const ServiceOptions& options);       // OpenAI Chat
+Result<Job> read_messages_request(const JsonText& body, const ServiceOptions& options);   // Anthropic
+Result<Job> read_responses_request(const JsonText& body, const ServiceOptions& options);  // Responses
 
 // What the three have in common once messages and tools are read.
 struct ReadTools {
     std::vector<std::string> schemas;  // as the prompt shows them
     std::string response_format;       // JSON text for the prompt; empty: none
 };
-Result<void> finish_conversation(ReadTools tools, const Service& service, Job& job);
+Result<void> finish_conversation(ReadTools tools, const ServiceOptions& options, Job& job);
 
 // Messages and Responses let clients put system text anywhere, also last. The encoder writes it
 // without any marker and without the header that an answer needs; so what comes after the first

@@ -16,14 +16,16 @@ Json usage_json(const Usage& usage) {
 }
 
 // A field of the request as it came, for the response to repeat.
-Result<Json> echoed(const JsonText& body, std::string_view field, Json otherwise) {
+Json echoed(const JsonText& body, std::string_view field, Json otherwise) {
     const JsonText* value = body.find_set(field);
-    return value == nullptr ? Result<Json>(std::move(otherwise)) : parse_json(value->dump_python());
+    if (value == nullptr) return otherwise;
+    auto json = parse_json(value->dump_python());
+    return json ? *std::move(json) : otherwise;
 }
 
 // The response object without its output.
-Result<Json> response_head(const JsonText& body, const Job& job, const Opening& opening) {
-    Json text = TRY(echoed(body, "text", Json::object()));
+Json response_head(const JsonText& body, const Job& job, const Opening& opening) {
+    Json text = echoed(body, "text", Json::object());
     if (!json_has(text, "format")) text["format"] = {{"type", "text"}};
     return Json{
         {"id", "resp_" + opening.id},
@@ -34,30 +36,30 @@ Result<Json> response_head(const JsonText& body, const Job& job, const Opening& 
         {"background", false},
         {"error", nullptr},
         {"incomplete_details", nullptr},
-        {"instructions", TRY(echoed(body, "instructions", nullptr))},
+        {"instructions", echoed(body, "instructions", nullptr)},
         {"max_output_tokens", job.tokens_max ? Json(*job.tokens_max) : Json(nullptr)},
         {"max_tool_calls", nullptr},
-        {"metadata", TRY(echoed(body, "metadata", Json::object()))},
+        {"metadata", echoed(body, "metadata", Json::object())},
         {"model", job.model},
         {"output", Json::array()},
         {"parallel_tool_calls", job.parallel_calls},
         {"previous_response_id", nullptr},
-        {"prompt_cache_key", TRY(echoed(body, "prompt_cache_key", nullptr))},
-        {"reasoning", TRY(echoed(body, "reasoning", {{"effort", nullptr}, {"summary", nullptr}}))},
-        {"safety_identifier", TRY(echoed(body, "safety_identifier", nullptr))},
+        {"prompt_cache_key", echoed(body, "prompt_cache_key", nullptr)},
+        {"reasoning", echoed(body, "reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
+        {"safety_identifier", echoed(body, "safety_identifier", nullptr)},
         {"service_tier", "default"},
         {"store", false},
         {"temperature", job.sampling.temperature},
         {"text", std::move(text)},
-        {"tool_choice", TRY(echoed(body, "tool_choice", "auto"))},
-        {"tools", TRY(echoed(body, "tools", Json::array()))},
+        {"tool_choice", echoed(body, "tool_choice", "auto")},
+        {"tools", echoed(body, "tools", Json::array())},
         {"top_logprobs", std::max(0, job.top_logprobs)},
         {"top_p", job.sampling.top_p},
         {"presence_penalty", 0.0},
         {"frequency_penalty", 0.0},
-        {"truncation", TRY(echoed(body, "truncation", "disabled"))},
+        {"truncation", echoed(body, "truncation", "disabled")},
         {"usage", nullptr},
-        {"user", TRY(echoed(body, "user", nullptr))}};
+        {"user", echoed(body, "user", nullptr)}};
 }
 
 Json text_part(std::string_view text) {
@@ -269,11 +271,11 @@ class ResponsesSink final : public AnswerSink {
 }  // namespace
 
 Result<void> serve_responses(Service& service, net::Exchange& exchange, const JsonText& body) {
-    const auto generation =
-        TRY(start_generation(service, exchange, TRY(read_responses_request(body, service))));
+    const auto generation = TRY(
+        start_generation(service, exchange, TRY(read_responses_request(body, service.options))));
     const Job& job = generation->job();
     const Opening& opening = generation->opening();
-    Json head = TRY(response_head(body, job, opening));
+    Json head = response_head(body, job, opening);
     if (!job.stream) {
         ResponsesSink sink(nullptr, job, opening, std::move(head));
         const Answer answer = TRY(generation->run(&sink));

@@ -90,7 +90,8 @@ class ItemReader {
         const std::string name = TRY(string_field(item, "name")).value_or("");
         if (name.empty())
             return make_error(ErrorCode::kInvalidArgument, "name is missing, expected a tool");
-        ToolCall call{.id = TRY(string_field(item, "call_id")).value_or("")};
+        ToolCall call;
+        call.id = TRY(string_field(item, "call_id")).value_or("");
         call.name = model_name(name, TRY(string_field(item, "namespace")).value_or(""));
         call.arguments = TRY(string_field(item, arguments_field)).value_or("");
         if (arguments_field == "input") {
@@ -262,11 +263,11 @@ bool wants_logprobs(const JsonText& body) {
 
 }  // namespace
 
-Result<Job> read_responses_request(const JsonText& body, const Service& service) {
+Result<Job> read_responses_request(const JsonText& body, const ServiceOptions& options) {
     Job job{.api = Api::kResponses};
-    job.conversation.dialect = service.options.dialect;
+    job.conversation.dialect = options.dialect;
     TRY(refuse_stored_state(body));
-    job.model = TRY(string_field(body, "model")).value_or(service.options.model_name);
+    job.model = TRY(string_field(body, "model")).value_or(options.model_name);
     job.stream = TRY(bool_field(body, "stream")).value_or(false);
     TRY(read_sampling(body, job));
     job.tokens_max = TRY(int_field(body, "max_output_tokens", 1, INT32_MAX));
@@ -281,9 +282,9 @@ Result<Job> read_responses_request(const JsonText& body, const Service& service)
     if (const JsonText* text = body.find_set("text"))
         if (const JsonText* format = text->find_set("format"))
             TRY(read_response_format(*format, job, tools));
-    apply_thinking(TRY(read_thinking(body)), service.context_tokens_max(), job);
+    apply_thinking(TRY(read_thinking(body)), options.context_tokens_max, job);
     job.cache_key = TRY(string_field(body, "prompt_cache_key")).value_or("");
-    TRY(finish_conversation(std::move(tools), service, job));
+    TRY(finish_conversation(std::move(tools), options, job));
     return job;
 }
 

@@ -42,7 +42,9 @@ Result<std::vector<ToolCall>> read_calls(const Json& list) {
     if (!list.is_array()) return make_error(ErrorCode::kInvalidArgument, "tool_calls is no list");
     std::vector<ToolCall> calls;
     for (const Json& item : list) {
-        ToolCall call{.name = TRY(json_string(item, "name")), .arguments = "{}"};
+        ToolCall call;
+        call.name = TRY(json_string(item, "name"));
+        call.arguments = "{}";
         if (json_has(item, "arguments")) {
             const Json& arguments = item["arguments"];
             call.arguments =

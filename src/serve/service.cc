@@ -1,5 +1,7 @@
 #include "serve/service.h"
 
+#include <algorithm>
+
 #include "serve/request_log.h"
 
 namespace baleen::serve {
@@ -12,13 +14,12 @@ Service::Service(const ServiceOptions& service_options, Scheduler& service_sched
       tokenizer(service_tokenizer),
       vocabulary(std::move(service_vocabulary)),
       script(service_script),
-      replay(service_options.replay_bytes_max) {}
+      replay(service_options.replay_bytes_max) {
+    const int64_t model = scheduler.config().max_position_embeddings;
+    int64_t& context = options.context_tokens_max;
+    context = context > 0 ? std::min(context, model) : model;
+}
 
 Service::~Service() = default;
-
-int64_t Service::context_tokens_max() const {
-    const int64_t model = scheduler.config().max_position_embeddings;
-    return options.context_tokens_max > 0 ? std::min(options.context_tokens_max, model) : model;
-}
 
 }  // namespace baleen::serve

@@ -18,7 +18,7 @@ namespace baleen::serve {
 struct ServiceOptions {
     std::string model_name = "deepseek-v4";
     Dialect dialect = Dialect::kV4;
-    int64_t context_tokens_max = 0;  // 0: the model's
+    int64_t context_tokens_max = 0;  // 0: the model's, and never more than that
     size_t replay_bytes_max = size_t{256} << 20;
     std::chrono::milliseconds keep_alive{4000};  // longest silence of a stream
     std::chrono::seconds request_time_max{3600};
@@ -49,10 +49,6 @@ struct Service {
     Service(const ServiceOptions& options, Scheduler& scheduler, const Tokenizer& tokenizer,
             std::shared_ptr<const Vocabulary> vocabulary, Script* script);
     ~Service();
-
-    int64_t context_tokens_max() const;
-    // Tier max wants this much context (spec section 6).
-    static constexpr int64_t kMaxEffortContext = 393216;
 };
 
 }  // namespace baleen::serve

@@ -115,7 +115,7 @@ Result<void> serve_generate(Service& service, net::Exchange& exchange, const Jso
 Result<void> serve_tokenize(Service& service, net::Exchange& exchange, const JsonText& body) {
     std::vector<TokenId> ids;
     if (body.find_set("messages") != nullptr) {
-        Job job = TRY(read_chat_request(body, service));
+        Job job = TRY(read_chat_request(body, service.options));
         service.replay.recall(job.conversation, job.seals);
         ids = TRY(tokenize(TRY(render(job.conversation)), service.tokenizer)).tokens;
     } else {
@@ -127,9 +127,10 @@ Result<void> serve_tokenize(Service& service, net::Exchange& exchange, const Jso
         const bool plain = TRY(bool_field(body, "plain")).value_or(false);
         ids = TRY(plain ? service.tokenizer.encode_plain(*text) : service.tokenizer.encode(*text));
     }
-    respond_json(
-        exchange, 200,
-        {{"tokens", ids}, {"count", ids.size()}, {"max_model_len", service.context_tokens_max()}});
+    respond_json(exchange, 200,
+                 {{"tokens", ids},
+                  {"count", ids.size()},
+                  {"max_model_len", service.options.context_tokens_max}});
     return {};
 }
 
