@@ -91,7 +91,7 @@ size_t column_width(uint32_t code) {
 std::optional<KeyPress> KeyDecoder::push(char byte) {
     if (!pending_.empty() && pending_[0] == kEscape) return escaped(byte);
     if (byte == kEscape) {
-        pending_ = byte;
+        pending_.assign(1, byte);
         return std::nullopt;
     }
     return plain(byte);
@@ -115,14 +115,14 @@ std::optional<KeyPress> KeyDecoder::plain(char byte) {
     pending_ += byte;
     if (is_continuation(pending_[0])) pending_.clear();
     if (pending_.empty() || pending_.size() < character_bytes(pending_[0])) return std::nullopt;
-    return KeyPress{.key = Key::kText, .text = std::exchange(pending_, "")};
+    return KeyPress{.key = Key::kText, .text = std::exchange(pending_, std::string())};
 }
 
 std::optional<KeyPress> KeyDecoder::escaped(char byte) {
     pending_ += byte;
     if (pending_.size() > kSequenceBytesMax) pending_.clear();
     if (!is_complete(pending_)) return std::nullopt;
-    const std::string sequence = std::exchange(pending_, "");
+    const std::string sequence = std::exchange(pending_, std::string());
     if (sequence == kPasteBegins || sequence == kPasteEnds) {
         in_paste_ = sequence == kPasteBegins;
         return std::nullopt;
@@ -177,7 +177,7 @@ bool LineBuffer::apply(Key key) {
         cursor_ = from;
     };
     switch (key) {
-        case Key::kNewline: insert("\n"); return true;
+        case Key::kNewline: text_.insert(cursor_++, 1, '\n'); return true;
         case Key::kBackspace: erase(before(cursor_), cursor_); return true;
         case Key::kDelete: erase(cursor_, after(cursor_)); return true;
         case Key::kLeft: cursor_ = before(cursor_); return true;
