@@ -119,7 +119,7 @@ Result<serve::Job> ChatSession::job() const {
     job.sampling.seed = settings_.seed.value_or(0);
     serve::ReadTools tools;
     for (const JsonText& function : tools_) TRY(serve::add_tool(function, job, tools.schemas));
-    TRY(serve::finish_conversation(std::move(tools), service_, job));
+    TRY(serve::finish_conversation(std::move(tools), service_.options, job));
     return job;
 }
 
