@@ -18,39 +18,52 @@
 #include "cli/stdio.h"
 
 namespace baleen::cli {
+
+// The terminal as an editor needs it, from begin to end: keys come as they are pressed and are not
+// echoed, so that what is typed during an answer is the beginning of the next line.
+class LineEditor::RawMode {
+  public:
+    RawMode() {
+        is_set_ = ::tcgetattr(STDIN_FILENO, &before_) == 0;
+        raw_ = before_;
+        raw_.c_iflag &= ~static_cast<tcflag_t>(ICRNL | INLCR | IXON);
+        raw_.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | IEXTEN);
+        raw_.c_cc[VMIN] = 1;
+        raw_.c_cc[VTIME] = 0;
+        set(raw_);
+    }
+    ~RawMode() { set(before_); }
+    RawMode(const RawMode&) = delete;
+    RawMode& operator=(const RawMode&) = delete;
+
+    // While a line is read, Ctrl-C is a key and pasted text comes marked.
+    void begin_line() {
+        termios line = raw_;
+        line.c_lflag &= ~static_cast<tcflag_t>(ISIG);
+        set(line);
+        (void)write_stdout("\033[?2004h");
+    }
+    void end_line() {
+        (void)write_stdout("\033[?2004l");
+        set(raw_);
+    }
+
+  private:
+    void set(const termios& mode) {
+        if (is_set_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+    }
+
+    termios before_{};
+    termios raw_{};
+    bool is_set_ = false;
+};
+
 namespace {
 
 constexpr size_t kHistoryLinesMax = 1000;
 constexpr size_t kHistoryBytesMax = size_t{16} << 20;
 constexpr size_t kLineBytesMax = size_t{64} << 20;
 constexpr int kPollMs = 50;
-
-// The terminal hands over every key as it is pressed, until this goes out of scope.
-class RawMode {
-  public:
-    RawMode() {
-        is_set_ = ::tcgetattr(STDIN_FILENO, &before_) == 0;
-        if (!is_set_) return;
-        termios raw = before_;
-        raw.c_iflag &= ~static_cast<tcflag_t>(ICRNL | INLCR | IXON);
-        raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG | IEXTEN);
-        raw.c_cc[VMIN] = 1;
-        raw.c_cc[VTIME] = 0;
-        ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-        (void)write_stdout("\033[?2004h");  // pasted text comes marked
-    }
-    ~RawMode() {
-        if (!is_set_) return;
-        (void)write_stdout("\033[?2004l");
-        ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
-    }
-    RawMode(const RawMode&) = delete;
-    RawMode& operator=(const RawMode&) = delete;
-
-  private:
-    termios before_{};
-    bool is_set_ = false;
-};
 
 size_t terminal_columns() {
     winsize size{};
@@ -116,12 +129,19 @@ class HistoryWalk {
 LineEditor::LineEditor(std::string history_path)
     : is_terminal_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1),
       history_path_(std::move(history_path)) {
-    if (is_terminal_ && !history_path_.empty()) load_history();
+    if (!is_terminal_) return;
+    raw_mode_ = std::make_unique<RawMode>();
+    if (!history_path_.empty()) load_history();
 }
+
+LineEditor::~LineEditor() = default;
 
 Result<LineEditor::Line> LineEditor::read(std::string_view prompt, History history) {
     if (!is_terminal_) return read_pipe();
-    Line line = TRY(read_terminal(prompt));
+    raw_mode_->begin_line();
+    auto read = read_terminal(prompt);
+    raw_mode_->end_line();
+    Line line = TRY(std::move(read));
     if (line.kind == Line::Kind::kText && history == History::kKeep) remember(line.text);
     return line;
 }
@@ -160,7 +180,6 @@ Result<LineEditor::Line> LineEditor::read_pipe() {
 }
 
 Result<LineEditor::Line> LineEditor::read_terminal(std::string_view prompt) {
-    const RawMode raw;
     KeyDecoder decoder;
     LineBuffer line;
     HistoryWalk walk(history_);

@@ -1,7 +1,8 @@
 // Reads what the user types, line by line: with editing and a history on a terminal, plainly from a
-// pipe. Restores the terminal whenever it does not read. Used from one thread.
+// pipe. Holds the terminal from begin to end. Used from one thread.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,9 @@ class LineEditor {
     // history_path: lines of earlier runs, and where new ones go; empty: none. A file that cannot
     // be read or written costs the history only.
     explicit LineEditor(std::string history_path);
+    ~LineEditor();
+    LineEditor(const LineEditor&) = delete;
+    LineEditor& operator=(const LineEditor&) = delete;
 
     struct Line {
         enum class Kind { kText, kInterrupted, kEnd };  // Enter, Ctrl-C, Ctrl-D or end of file
@@ -29,6 +33,8 @@ class LineEditor {
     bool is_terminal() const { return is_terminal_; }
 
   private:
+    class RawMode;
+
     Result<Line> read_terminal(std::string_view prompt);
     Result<Line> read_pipe();
     // The next byte of stdin; none at its end or when interrupted.
@@ -37,6 +43,7 @@ class LineEditor {
     void remember(const std::string& line);
 
     bool is_terminal_;
+    std::unique_ptr<RawMode> raw_mode_;  // on a terminal
     std::string history_path_;
     std::vector<std::string> history_;  // oldest first
     std::string buffer_;                // read from stdin, not yet used

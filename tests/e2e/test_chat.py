@@ -278,6 +278,16 @@ def terminal(program: str, tiny: Path, script: Path, tmp_path: Path):
     return start
 
 
+def test_what_is_typed_during_an_answer_is_the_next_line(terminal) -> None:
+    with terminal() as t:
+        t.type("A long story\r")
+        t.wait_for("krill krill")
+        t.type("Why?\r")
+        assert "Why" not in t.wait_for(" cached")
+        t.wait_for("> Why?")
+        t.wait_for("First.\r\nSecond line.\r\n")
+
+
 def test_a_terminal_conversation(terminal) -> None:
     with terminal() as t:
         t.type("Why?\r")
@@ -362,7 +372,7 @@ def test_a_tool_result_is_typed_and_not_remembered(terminal, tmp_path: Path) -> 
         t.type("\x03")  # no result, no further round
         t.wait_for("> ")
         t.type("/context\r")
-        t.wait_for("10 messages; ")
+        t.wait_for("9 messages; ")
     assert "12" not in (tmp_path / "state/history").read_text().splitlines()
 
 
