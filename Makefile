@@ -20,8 +20,8 @@ test: ## build and run every test but those of test-clients
 	@tools/install_clients.sh fast
 	@tools/check test
 
-test-clients: ## real coding agents against the server (downloads 2 GB of them once)
-	@tools/install_deps.sh build test
+test-clients: ## real coding agents and a browser against the server (downloads 2 GB of them once)
+	@tools/install_deps.sh build test browser
 	@tools/install_clients.sh all
 	@tools/check clients
 

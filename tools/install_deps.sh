@@ -9,6 +9,8 @@ build=(g++ cmake ninja-build pkg-config python3 libhwy-dev nlohmann-json3-dev li
     libpcre2-dev libfmt-dev libspdlog-dev libboost-dev libgtest-dev libbenchmark-dev)
 # Run `make test`: the Python tests, their plain transcription of the model, client programs.
 test=(python3-numpy python3-pytest python3-venv ca-certificates)
+# The chat page in a real browser.
+browser=(chromium)
 # Format check, sanitizers, fuzzing.
 check=(clang-14 libclang-rt-14-dev clang-format-14)
 
@@ -17,15 +19,16 @@ for set_name in "$@"; do
     case "$set_name" in
         build) wanted+=("${build[@]}") ;;
         test) wanted+=("${test[@]}") ;;
+        browser) wanted+=("${browser[@]}") ;;
         check) wanted+=("${check[@]}") ;;
         *)
-            echo "install_deps: unknown set '$set_name' (allowed: build, test, check)" >&2
+            echo "install_deps: unknown set '$set_name' (allowed: build, test, browser, check)" >&2
             exit 2
             ;;
     esac
 done
 if [ ${#wanted[@]} -eq 0 ]; then
-    echo "usage: tools/install_deps.sh build|test|check ..." >&2
+    echo "usage: tools/install_deps.sh build|test|browser|check ..." >&2
     exit 2
 fi
 
