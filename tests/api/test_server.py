@@ -169,7 +169,7 @@ def test_a_client_that_leaves_frees_its_sequence(serve: StartServer, way: str) -
 
 
 def test_a_cancelled_prefill_is_not_lost(serve: StartServer) -> None:
-    long = [{"role": "user", "content": "word " * 8000}]
+    long = [{"role": "user", "content": "word " * 3000}]
     with serve([]) as server:
         payload = json.dumps({"messages": long, "stream": True}).encode()
         sock = socket.create_connection((server.host, server.port), timeout=TIMEOUT_S)
@@ -191,19 +191,19 @@ def test_a_cancelled_prefill_is_not_lost(serve: StartServer) -> None:
 ])
 def test_keep_alive_during_a_long_prefill(serve: StartServer, path: str, body: dict,
                                           sign: str) -> None:
-    text = "word " * 12000
+    text = "word " * 3000
     if "input" in body:
         body = {"input": text}
     else:
         body = body | {"messages": [{"role": "user", "content": text}]}
-    with serve([], "--keep-alive-ms", "30") as server:
+    with serve([], "--keep-alive-ms", "20") as server:
         events = server.stream(path, body)
     assert sum(e.name == sign for e in events) > 3
 
 
 def test_keep_alive_while_a_value_is_withheld(serve: StartServer) -> None:
-    turn = {"tool_calls": [{"name": "f", "arguments": {"list": list(range(2000))}}]}
-    with serve([turn], "--keep-alive-ms", "20") as server:
+    turn = {"tool_calls": [{"name": "f", "arguments": {"list": list(range(400))}}]}
+    with serve([turn], "--keep-alive-ms", "10") as server:
         events = server.stream(CHAT, {"messages": USER, "tools": [tool("f", list="array")]})
     names = [e.name for e in events]
     begun = next(i for i, e in enumerate(events) if "tool_calls" in str(e.data))
