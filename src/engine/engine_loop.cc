@@ -279,7 +279,7 @@ std::vector<size_t> EngineLoop::snapshot_plan(const Sequence& sequence, size_t b
         plan.push_back(end);
     }
     std::ranges::sort(plan);
-    plan.erase(std::ranges::unique(plan).begin(), plan.end());
+    plan.erase(std::unique(plan.begin(), plan.end()), plan.end());
     return plan;
 }
 
