@@ -60,7 +60,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(serve) -> Iterator[Server]:
-    with serve({"turns": TURNS}, "--context", "8192") as server:
+    with serve({"turns": TURNS}, "--context", "8192", "--threads", "1") as server:
         yield server
 
 
