@@ -130,8 +130,8 @@ void ChatLoop::note_turn(const ChatSession::Turn& turn, double tokens_per_second
     const serve::Usage& usage = turn.usage;
     note(fmt::format("{} tokens, {:.1f} tok/s; context {} of {}, {} cached",
                      usage.completion_tokens, tokens_per_second,
-                     usage.prompt_tokens + usage.completion_tokens, service_.options.context_tokens_max,
-                     usage.cached_tokens));
+                     usage.prompt_tokens + usage.completion_tokens,
+                     service_.options.context_tokens_max, usage.cached_tokens));
 }
 
 // Every call gets a result, so that the conversation stays whole.

@@ -9,9 +9,11 @@
 
 namespace baleen::serve {
 
-Result<Job> read_chat_request(const JsonText& body, const ServiceOptions& options);       // OpenAI Chat
-Result<Job> read_messages_request(const JsonText& body, const ServiceOptions& options);   // Anthropic
-Result<Job> read_responses_request(const JsonText& body, const ServiceOptions& options);  // Responses
+Result<Job> read_chat_request(const JsonText& body, const ServiceOptions& options);  // OpenAI Chat
+Result<Job> read_messages_request(const JsonText& body,
+                                  const ServiceOptions& options);  // Anthropic
+Result<Job> read_responses_request(const JsonText& body,
+                                   const ServiceOptions& options);  // Responses
 
 // What the three have in common once messages and tools are read.
 struct ReadTools {

@@ -51,10 +51,9 @@ class OutputGrammarWriter {
     Result<void> add_tools();
     Result<void> add_answer(uint32_t from);
     Result<void> add_json(uint32_t from);
-    // Free text without some texts, from a state on; returns the states it may be in, those after
-    // a "<" apart.
+    // Free text from a state on: the states in which it may end, and those after a "<".
     struct FreeText {
-        std::vector<uint32_t> all, after_less_than;
+        std::vector<uint32_t> ends, after_less_than;
     };
     FreeText add_free_text(uint32_t from, const Automaton& text);
 
@@ -67,10 +66,12 @@ class OutputGrammarWriter {
     uint32_t closed_ = 0;  // reasoning is closed
 };
 
-// Texts that the parser would take for markers (section 13), though spelled by ordinary tokens.
-Automaton text_without_markers(bool reasoning, const OutputRules& rules) {
+// Free text: what the parser would take for markers (section 13) is left out, though spelled by
+// ordinary tokens. Where the form is promised, the strict parser wants UTF-8.
+Result<Automaton> text_without_markers(bool reasoning, const OutputRules& rules) {
     if (has_form(rules) && reasoning)
-        return without_texts(std::vector{kBos, kEos, kThinkOpen, kThinkClose, kDsml});
+        return intersection(utf8_text(),
+                            without_texts(std::vector{kBos, kEos, kThinkOpen, kThinkClose, kDsml}));
     if (!tools_may_be_called(rules)) return any_bytes();
     static const std::string tag = fmt::format("<{}", kDsml);
     return without_texts(std::vector<std::string_view>{tag});
@@ -100,13 +101,14 @@ OutputGrammarWriter::FreeText OutputGrammarWriter::add_free_text(uint32_t from,
     output_.states.resize(base + text.states.size());
     output_.add_epsilon(from, base);
     for (uint32_t at = 0; at < text.states.size(); ++at) {
-        result.all.push_back(base + at);
         for (const Automaton::Edge& edge : text.states[at].edges)
             output_.add_edge(base + at, edge.first, edge.last, base + edge.target);
+        if (!text.states[at].accepting) continue;
+        result.ends.push_back(base + at);
         output_.add_edge(base + at, kSymbolOther, kSymbolOther, base);
     }
-    // Which states stand after a "<": a block may open by a "<" at any place.
-    for (const uint32_t at : result.all) {
+    // A block may open by a "<" at any place.
+    for (const uint32_t at : result.ends) {
         const uint32_t less_than = output_.add_state();
         output_.add_edge(at, '<', '<', less_than);
         result.after_less_than.push_back(less_than);
@@ -149,8 +151,8 @@ Result<void> OutputGrammarWriter::add_answer(uint32_t from) {
             output_.add_epsilon(output_.add_text(from, "\n\n<"), block_);
         return {};
     }
-    const FreeText text = add_free_text(from, text_without_markers(false, rules_));
-    for (const uint32_t at : text.all) output_.add_edge(at, kSymbolEos, kSymbolEos, end_);
+    const FreeText text = add_free_text(from, TRY(text_without_markers(false, rules_)));
+    for (const uint32_t at : text.ends) output_.add_edge(at, kSymbolEos, kSymbolEos, end_);
     if (tools_may_be_called(rules_))
         for (const uint32_t at : text.after_less_than) output_.add_epsilon(at, block_);
     return {};
@@ -164,8 +166,8 @@ Result<Grammar> OutputGrammarWriter::write() {
     if (tools_may_be_called(rules_)) TRY(add_tools());
     TRY(add_answer(closed_));
     if (rules_.in_reasoning) {
-        const FreeText text = add_free_text(0, text_without_markers(true, rules_));
-        for (const uint32_t at : text.all) {
+        const FreeText text = add_free_text(0, TRY(text_without_markers(true, rules_)));
+        for (const uint32_t at : text.ends) {
             output_.add_edge(at, kSymbolThinkClose, kSymbolThinkClose, closed_);
             if (!has_form(rules_)) output_.add_edge(at, kSymbolEos, kSymbolEos, end_);
         }
@@ -221,12 +223,14 @@ class OutputConstraint final : public TokenConstraint {
           names_(*vocabulary_, rules.dialect),
           in_reasoning_(rules.in_reasoning),
           has_form_(has_form(rules)),
-          reasoning_tokens_max_(rules.reasoning_tokens_max) {}
+          reasoning_tokens_max_(rules.reasoning_tokens_max) {
+        if (in_reasoning_) answer_ = run_.distance_after(kSymbolThinkClose);
+    }
 
     Restriction restrict_next(std::span<uint64_t> allowed, int64_t remaining) override {
         if (run_.is_finished()) return Restriction::kFinished;
         if (in_reasoning_ && must_close(remaining)) {
-            allow_only(allowed, kSymbolThinkClose);
+            close_reasoning(allowed);
             return Restriction::kMasked;
         }
         // Free text may be cut anywhere; forms are finished in time. One token is kept for a name
@@ -250,17 +254,22 @@ class OutputConstraint final : public TokenConstraint {
     static constexpr int64_t kReserveMax = 1024;
     static constexpr int64_t kNoHurry = INT64_MAX / 2;
 
+    // Most tokens that a character takes beyond its first.
+    static constexpr int64_t kRestOfCharacter = 3;
+
     bool must_close(int64_t remaining) {
         if (reserve_ < 0) reserve_ = std::min(remaining / 2, kReserveMax);
         if (reasoning_tokens_max_ > 0 && reasoning_tokens_ >= reasoning_tokens_max_) return true;
-        if (!has_form_) return false;
-        const int64_t answer = run_.distance_after(kSymbolThinkClose);
-        return remaining <= 1 + answer + reserve_;
+        return has_form_ && remaining <= 1 + kRestOfCharacter + answer_ + reserve_;
     }
 
-    void allow_only(std::span<uint64_t> allowed, Letter symbol) const {
+    void close_reasoning(std::span<uint64_t> allowed) {
+        if (!run_.allows(kSymbolThinkClose)) {  // within a character
+            run_.mask(allowed, int64_t{run_.distance()} - 1);
+            return;
+        }
         std::fill(allowed.begin(), allowed.end(), 0);
-        for (const TokenId token : vocabulary_->tokens_of(symbol)) {
+        for (const TokenId token : vocabulary_->tokens_of(kSymbolThinkClose)) {
             const auto at = static_cast<size_t>(token);
             allowed[at / 64] |= uint64_t{1} << (at % 64);
         }
@@ -275,6 +284,7 @@ class OutputConstraint final : public TokenConstraint {
     int64_t reasoning_tokens_max_;
     int64_t reasoning_tokens_ = 0;
     int64_t reserve_ = -1;  // set by the first call
+    int64_t answer_ = 0;    // tokens that suffice after the reasoning
 };
 
 }  // namespace

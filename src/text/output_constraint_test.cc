@@ -178,6 +178,7 @@ std::string_view answer_of(std::string_view text, bool in_reasoning) {
     EXPECT_NE(end, text.npos) << text;
     if (end == text.npos) return {};
     const std::string_view reasoning = text.substr(0, end);
+    EXPECT_EQ(first_invalid_utf8(reasoning), reasoning.npos) << text;
     for (const std::string_view marker : {kBos, kEos, kThinkOpen, kDsml})
         EXPECT_EQ(reasoning.find(marker), reasoning.npos) << text;
     return text.substr(end + kThinkClose.size());
@@ -489,6 +490,17 @@ TEST(OutputConstraint, ReasoningIsClosedInTime) {
         EXPECT_EQ(allowed_tokens(mask_of(*limited)), only_close);
         EXPECT_TRUE(feed(*limited, std::string(kThinkClose) + "\n\n" + kCallBegin));
     }
+}
+
+TEST(OutputConstraint, ReasoningIsNotClosedWithinACharacter) {
+    OutputRules rules = rules_with_tools(ToolChoice::kRequired);
+    rules.in_reasoning = true;
+    rules.reasoning_tokens_max = 1;
+    const auto output = constraint(rules);
+    ASSERT_TRUE(feed(*output, std::vector<TokenId>{id("\xF0")}));
+    EXPECT_FALSE(is_set(mask_of(*output), id(kThinkClose)));
+    ASSERT_TRUE(feed(*output, std::vector<TokenId>{id("\x9F"), id("\x98"), id("\x80")}));
+    EXPECT_EQ(allowed_tokens(mask_of(*output)), std::vector<TokenId>{id(kThinkClose)});
 }
 
 TEST(OutputConstraint, FreeTextIsCutNotHurriedButCallsAreFinished) {

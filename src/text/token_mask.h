@@ -62,6 +62,7 @@ class GrammarRun {
     void mask(std::span<uint64_t> allowed, int64_t tokens_left);
     // False if token may not come; then nothing changes.
     bool accept(TokenId token);
+    bool allows(Letter symbol) const { return machine_.allows(config_, symbol); }
     // distance() after this symbol. REQUIRES: it may come.
     uint32_t distance_after(Letter symbol);
 
