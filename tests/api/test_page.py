@@ -60,7 +60,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(serve) -> Iterator[Server]:
-    with serve({"turns": TURNS}, "--context", "8192") as server:
+    with serve({"turns": TURNS}, "--context", "8192", "--threads", "1") as server:
         yield server
 
 
@@ -82,13 +82,15 @@ def opened(browser: Browser, address: str, size: str) -> Iterator[Page]:
     width, height, is_mobile = SIZES[size]
     page = browser.page(width, height, mobile=is_mobile, dark=size == "phone")
     page.name = size
-    page.goto(address)
-    page.wait("document.querySelector('#empty-facts').textContent")
-    yield page
-    assert page.complaints() == []
-    # Nothing sticks out sideways.
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+    try:
+        page.goto(address)
+        page.wait("document.querySelector('#empty-facts').textContent")
+        yield page
+        assert page.complaints() == []
+        # Nothing sticks out sideways.
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        page.close()
 
 
 def keep_picture(page: Page, name: str) -> None:
