@@ -93,7 +93,10 @@ struct ApiServer::State {
     std::unique_ptr<Service> service;
     std::atomic<bool> stopping{false};
     std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
-    std::unique_ptr<net::Server> server;  // last: its handlers use all of the above
+    // Last: its handlers use all of the above. They may run before start() has stored the server,
+    // so they see it through `listening`.
+    std::unique_ptr<net::Server> server;
+    std::atomic<net::Server*> listening{nullptr};
 
     State(ApiServerOptions state_options, Tokenizer state_tokenizer)
         : options(std::move(state_options)), tokenizer(std::move(state_tokenizer)) {}
@@ -225,7 +228,8 @@ Json ApiServer::State::models() const {
 std::string ApiServer::State::metrics() const {
     std::string out = service->metrics.text();
     const SchedulerStats s = scheduler->stats();
-    const net::Server::Stats n = server->stats();
+    const net::Server* const listener = listening;
+    const net::Server::Stats n = listener != nullptr ? listener->stats() : net::Server::Stats{};
     const auto write = [&](std::string_view name, std::string_view type, std::string_view help,
                            uint64_t value) {
         write_metric(out, name, type, help, static_cast<double>(value));
@@ -303,6 +307,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(const ApiServerOptions& opti
     State* const shared = state.get();
     state->server = TRY(net::Server::listen(
         options.net, [shared](net::Exchange& exchange) { shared->handle(exchange); }));
+    state->listening = state->server.get();
     return std::unique_ptr<ApiServer>(new ApiServer(std::move(state)));
 }
 
