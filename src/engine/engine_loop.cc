@@ -206,7 +206,8 @@ Sequence* EngineLoop::prefill_to_wait_for(const Sequence& sequence) {
         if (other->phase != Sequence::Phase::kPrefill) continue;
         const auto parting = std::ranges::mismatch(sequence.tokens, other->tokens).in1;
         const size_t shared = static_cast<size_t>(parting - sequence.tokens.begin());
-        if (shared < worthwhile) continue;
+        const auto replay_end = static_cast<size_t>(other->session->kv().replay_end());
+        if (shared < std::max(worthwhile, replay_end)) continue;
         if (other->length() < shared) {
             const auto place = std::ranges::lower_bound(other->snapshots, shared);
             if (place == other->snapshots.end() || *place != shared)
@@ -216,7 +217,6 @@ Sequence* EngineLoop::prefill_to_wait_for(const Sequence& sequence) {
                     work.num_tokens = std::min(work.num_tokens, shared - other->length());
             return other;
         }
-        if (other->session->is_replaying()) continue;
         const size_t prefix = std::min(shared, sequence.tokens.size() - 1);
         RestorePoint point = other->session->restore_point();
         if (Session::resumed_length(point, static_cast<int64_t>(prefix)) >=

@@ -166,6 +166,28 @@ TEST_P(EngineLoopTest, PromptsThatComeTogetherRunWhatTheyShareOnce) {
     EXPECT_EQ(rig.loop.stats().prefilled_tokens, 300u + 10 + 11 + 12 + 13 + 14);
 }
 
+// The same where what they share is an edited past, which the first of them replays.
+TEST_P(EngineLoopTest, PromptsThatComeTogetherReplayOnce) {
+    Rig rig({}, engine_options());
+    const Tokens past = random_tokens(900, 80);
+    rig.finish(rig.submit(greedy(past, 1)));
+    const Tokens shared = join(Tokens(past.begin(), past.begin() + 700), random_tokens(200, 81));
+    std::vector<GenerateRequest> requests;
+    std::vector<std::shared_ptr<Client>> clients;
+    for (uint64_t i = 0; i < 3; ++i) {
+        requests.push_back(seeded(join(shared, random_tokens(10, 90 + i)), 4, i));
+        clients.push_back(rig.submit(copy(requests.back())));
+    }
+    rig.run();
+    for (size_t i = 0; i < clients.size(); ++i) {
+        ASSERT_TRUE(clients[i]->ended());
+        EXPECT_EQ(clients[i]->reply.choices, plain_answers(requests[i]));
+        EXPECT_EQ(clients[i]->reply.cache.cached_tokens, i == 0 ? 700u : 900u);
+        EXPECT_EQ(clients[i]->reply.cache.replayed_tokens, i == 0 ? 700u - 384u : 0u);
+    }
+    EXPECT_EQ(rig.loop.stats().prefilled_tokens, 900u + (900 - 384) + 3 * 10);
+}
+
 // ---- memory ------------------------------------------------------------------------------------
 
 TEST_P(EngineLoopTest, PreemptedSequencesGetTheSameTokens) {

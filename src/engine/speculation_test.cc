@@ -160,19 +160,39 @@ TEST(Speculation, RestorePointsAroundAGuessAreExact) {
     }
 }
 
+// A replay keeps the entries before its end as they are; dropping the token that closed the last
+// one of them means that it is written again.
+TEST(Speculation, DroppingTheLastTokenOfARewindReopensItsBlocks) {
+    const std::vector<TokenId> tokens = random_tokens(700, 38);
+    Engine engine(test::small_weights(), mtp_options());
+    for (const int64_t position : {640, 600, 4}) {
+        Session session = engine.new_session();
+        session.extend(tokens).value();
+        session.rewind(position).value();
+        session.drop_last();
+        std::vector<TokenId> all(tokens.begin(), tokens.begin() + position - 1);
+        const std::vector<TokenId> other = random_tokens(30, 39);
+        all.insert(all.end(), other.begin(), other.end());
+        session.extend(other).value();
+        Session plain = engine.new_session();
+        plain.extend(all).value();
+        EXPECT_EQ(at(session, session.length() - 1), at(plain, plain.length() - 1)) << position;
+    }
+}
+
 // Prefixes of what a point holds: the whole, less one token, and much less.
 TEST(Speculation, ResumingAnyPrefixOfAPointIsExact) {
-    const std::vector<TokenId> tokens = random_tokens(1700, 36);
-    Engine engine(tiny_weights(), mtp_options());
+    const std::vector<TokenId> tokens = random_tokens(900, 36);
+    Engine engine(test::small_weights(), mtp_options());
     Session session = engine.new_session();
     session.extend(tokens).value();
     const RestorePoint point = session.restore_point();
-    for (size_t prefix : {1700u, 1699u, 1698u, 1400u, 1281u, 1280u, 600u, 5u, 1u}) {
+    for (size_t prefix : {900u, 899u, 898u, 700u, 513u, 512u, 300u, 5u, 1u}) {
         Session back = engine.new_session();
         const std::span<const TokenId> kept = std::span(tokens).first(prefix);
         back.resume(point, kept);
         ASSERT_EQ(back.length(), Session::resumed_length(point, static_cast<int64_t>(prefix)));
-        ASSERT_EQ(back.is_replaying(), prefix < 1699);
+        ASSERT_EQ(back.is_replaying(), prefix < 899);
         const std::vector<TokenId> other = random_tokens(30, 37 + prefix);
         std::vector<TokenId> all(kept.begin(), kept.end());
         all.insert(all.end(), other.begin(), other.end());

@@ -77,6 +77,7 @@ class KvCache {
 
     // A replay is not through: outputs mean nothing yet.
     bool is_replaying() const { return length_ < frozen_tokens_; }
+    int64_t replay_end() const { return frozen_tokens_; }
 
     std::span<const PageRef> pages() const { return pages_; }
     // Bytes held: whole pages (shared ones counted in full) and hot state.
