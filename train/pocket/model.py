@@ -66,9 +66,29 @@ class Losses:
         return torch.stack(values).mean() if values else 0.0
 
 
-def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+def rms_norm_rows(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """Of every row of x [rows, width]."""
     y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
     return y if weight is None else y * weight
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    return rms_norm_rows(x.reshape(-1, x.shape[-1]), weight, eps).view(x.shape)
+
+
+def rotate_rows(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates interleaved pairs of the last rd dims of x [rows, heads, d]; cos, sin [rows, rd/2]."""
+    half = cos.shape[-1]
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    keep, turn = x[..., : -2 * half], x[..., -2 * half :].unflatten(-1, (half, 2))
+    even, odd = turn[..., 0], turn[..., 1]
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
+    return torch.cat((keep, turned.flatten(-2)), -1)
+
+
+def pool_blocks(a: Tensor, g: Tensor) -> Tensor:
+    """Softmax of the gates over a block's items, per channel. [blocks, items, width] -> [blocks, width]."""
+    return (torch.softmax(g, dim=1) * a).sum(1)
 
 
 def inverse_frequencies(config: Config, ratio: int) -> Tensor:
@@ -117,15 +137,10 @@ class Rotation:
         return Rotation(self.cos, -self.sin)
 
     def apply(self, x: Tensor) -> Tensor:
-        """Rotates interleaved pairs of the last rd dims of x [..., (heads,) d]."""
-        cos, sin = self.cos, self.sin
-        if x.dim() == cos.dim() + 1:
-            cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
-        half = cos.shape[-1]
-        keep, turn = x[..., : -2 * half], x[..., -2 * half :].unflatten(-1, (half, 2))
-        even, odd = turn[..., 0], turn[..., 1]
-        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
-        return torch.cat((keep, turned.flatten(-2)), -1)
+        """Rotates the last rd dims of x [B, T, (heads,) d]."""
+        half = self.cos.shape[-1]
+        rows = x.reshape(self.cos.numel() // half, -1, x.shape[-1])
+        return rotate_rows(rows, self.cos.reshape(-1, half), self.sin.reshape(-1, half)).view(x.shape)
 
 
 class Linear(nn.Module):
@@ -246,7 +261,7 @@ class Compressor(nn.Module):
         g = self.wgate(x, numerics).unflatten(1, (-1, self.ratio)) + self.ape
         if self.ratio == 4:
             a, g = self._overlapped(a, 0.0), self._overlapped(g, -1e9)
-        pooled = (torch.softmax(g, dim=2) * a).sum(2)
+        pooled = pool_blocks(a.flatten(0, 1), g.flatten(0, 1)).view(*a.shape[:2], -1)
         return rotation.every(self.ratio).apply(self.norm(pooled))
 
     def _overlapped(self, x: Tensor, missing: float) -> Tensor:
