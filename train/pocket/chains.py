@@ -22,6 +22,7 @@ def scale_value(scene: Scene) -> None:
     turn.call(f"i read {path} to find {key}.", read(path))
     expression = expression.format(x=value)
     finish_calculation(turn, f"{key} is {value}. now i calculate {expression}.", expression)
+    scene.last.path, scene.last.key = path, key
 
 
 def find_first(scene: Scene) -> None:
@@ -315,7 +316,8 @@ def missing_key(scene: Scene) -> None:
     turn = scene.turn("missing_key", "read_value", (f"read {path}", f"find {key}", "answer"),
                       path=path, key=key)
     turn.call(f"i read {path} to find {key}.", read(path))
-    turn.answer(f"there is no {key}.", f"there is no {key} in {path}.", Last("missing"),
+    turn.answer(f"there is no {key}.", f"there is no {key} in {path}.",
+                Last("missing", path=path, key=key),
                 "no line has it", any=list(NOTHING))
 
 

@@ -338,9 +338,10 @@ SCALES: dict[str, str] = {"double": "{x} * 2", "triple": "{x} * 3", "add {n} to"
                           "subtract {n} from": "{x} - {n}"}
 # Words of slots, reasoning and answers that no wording has.
 OTHER_WORDS = (
-    "two three four five line lines plus minus times plan check done because then next need will with "
-    "wrote copied moved removed renamed added saved changed ready chose error exit such here there "
-    "assistant small tool goodbye welcome greeting number sum first last sorted result matches")
+    "two three four five plus minus times plan check done because then need will wrote copied moved "
+    "removed renamed added saved chose exit ready assistant small welcome result matches error no not "
+    "none missing such gives starts ends lines works written limit step steps length tool tools grep "
+    "shell calculator txt md cfg log wc rm cp mv tail head mkdir directory glad pleasure needed")
 OTHER_WORDS = tuple(OTHER_WORDS.split())
 # What is said after a slot of free text would belong to that text.
 FREE_TEXT = ("<text>", "<value>", "<options>")

@@ -81,15 +81,27 @@ class Names:
             self.rng.shuffle(self.pool)
         return self.pool.pop()
 
+    def different_words(self, count: int) -> list[str]:
+        found: list[str] = []
+        while len(found) < count:
+            word = self.word()
+            if word not in found:
+                found.append(word)
+        return found
+
     def number(self, digits: int) -> str:
-        """A number of exactly so many digits; 0 and 1 never come alone."""
+        """A number of exactly so many digits; those of one digit (2 to 9) are in both splits."""
+        if digits == 1:
+            return str(self.rng.randint(2, 9))
         while True:
-            text = str(self.rng.randrange(2 if digits == 1 else 10 ** (digits - 1), 10**digits))
+            text = str(self.rng.randrange(10 ** (digits - 1), 10**digits))
             if phrases.split_of("number", text, HELDOUT_NAMES) == self.split:
                 return text
 
     def any_number(self, digits_max: int = 5) -> str:
-        return self.number(self.rng.randint(1, digits_max))
+        """A number of one to digits_max digits; one digit is half as likely as any other length."""
+        lengths = range(1, digits_max + 1)
+        return self.number(self.rng.choices(lengths, [1] + [2] * (digits_max - 1))[0])
 
     def text(self, words_max: int = 3) -> str:
         return " ".join(self.word() for _ in range(self.rng.randint(1, words_max)))
@@ -152,7 +164,7 @@ class Scene:
             if not self.tree.is_folder(name):
                 return name
 
-    def turn(self, kind: str, intent: str, plan: tuple[str, ...] = (), **slots: str) -> Turn:
+    def turn(self, kind: str, intent: str, plan: tuple[str, ...] = ("answer",), **slots: str) -> Turn:
         text, wording = phrases.say(self.rng, self.split, intent, slots)
         return Turn(self, kind, text, plan, f"{intent}: {wording}")
 
@@ -193,7 +205,7 @@ class Turn:
                **checks: object) -> None:
         """The final message; `check` is what a maximum of reasoning looks at once more."""
         if self.scene.effort == "max":
-            thought = f"{thought} check: {check or 'all steps are done'}. done."
+            thought = f"{thought} check: {check or 'this is what was asked'}. done."
         self.scene.messages.append(self.assistant(thought, text))
         changed = self.changed_files()
         if changed:

@@ -64,7 +64,7 @@ def choose_word(scene: Scene) -> None:
     """A secret choice: it stands in the reasoning only, so it needs reasoning that is kept."""
     if not scene.thinks or scene.choice:
         raise Unfit
-    options = [scene.names.word() for _ in range(scene.rng.randint(3, 5))]
+    options = scene.names.different_words(scene.rng.randint(3, 5))
     said = scene.rng.choice(options)
     turn = scene.turn("choose_word", "choose_word", ("choose one word", "do not say it"),
                       options=", ".join(options))

@@ -48,7 +48,12 @@ MODES = (("chat", None, "none"), ("thinking", None, "high"), ("thinking", "high"
          ("thinking", "max", "max"))
 MODE_WEIGHTS = (35, 20, 20, 25)
 GROUPS: tuple[dict[str, Family], ...] = (ONE_CALL, CHAINS, FOLLOW_UPS, MISSING, TALK)
-GROUP_WEIGHTS = (32, 34, 16, 7, 11)
+GROUP_WEIGHTS = (28, 33, 20, 6, 13)
+# Families that come more often than others of their group (weight 1).
+WEIGHTS = {"small_talk": 2.0, "choose_word": 3.0, "choose_number": 2.0, "recall_word": 4.0,
+           "read_value": 2.5, "read_all": 1.5, "count_lines": 1.5, "calculate": 1.5, "also_file": 6.0,
+           "also_key": 4.0, "undo_file": 0.4, "write_that": 0.8, "missing_file": 3.0,
+           "list_scale_write": 1.5}
 NO_TOOLS = 0.05  # of the sessions declare no tools
 PLAIN_TALK = ("small_talk", "repeat_word", "remember", "recall_word", "first_question")
 RECALL_NOW = 0.4  # how often a secret choice is asked for at the next turn
@@ -84,20 +89,29 @@ def session(rng: Random, split: str, *, max_turns: int,
 
 
 def add_turn(scene: Scene, has_tools: bool, is_last: bool) -> None:
-    """One more turn of a family that fits; a secret choice is always asked for before the end."""
+    """One more turn of a family that fits; a secret choice is always asked for before the end.
+
+    In a group that does not fit at all (follow-ups to nothing) another group is drawn.
+    """
     if scene.choice and (is_last or scene.rng.random() < RECALL_NOW):
         recall_choice(scene)
         return
     while True:
         group = scene.rng.choices(GROUPS, GROUP_WEIGHTS)[0] if has_tools else TALK
-        name = scene.rng.choice(tuple(group) if has_tools else PLAIN_TALK)
-        if is_last and name.startswith("choose_"):
-            continue
-        try:
-            group[name](scene)
-            return
-        except Unfit:
-            continue
+        names = tuple(group) if has_tools else PLAIN_TALK
+        for name in shuffled(scene.rng, names):
+            if is_last and name.startswith("choose_"):
+                continue
+            try:
+                group[name](scene)
+                return
+            except Unfit:
+                continue
+
+
+def shuffled(rng: Random, names: tuple[str, ...]) -> list[str]:
+    """The names in random order; a greater weight makes an early place more likely."""
+    return sorted(names, key=lambda name: rng.random() ** (1 / WEIGHTS.get(name, 1.0)), reverse=True)
 
 
 def exported(made: Session) -> dict:

@@ -33,8 +33,9 @@ def make_tree(scene: Scene) -> None:
 
 def make_config(scene: Scene) -> str:
     """Two to four keys, the first of them a number; now and then a key that another file has too."""
-    keys = [scene.names.word() for _ in range(scene.rng.randint(2, 4))]
-    others = [key for path in files_of(scene, "config") for key in pairs(scene, path)]
+    keys = scene.names.different_words(scene.rng.randint(2, 4))
+    others = [key for path in files_of(scene, "config") for key in pairs(scene, path)
+              if key not in keys]
     if others and scene.rng.random() < 0.5:
         keys[-1] = scene.rng.choice(others)
     values = [scene.names.any_number()] + [scene.names.value() for _ in keys[1:]]

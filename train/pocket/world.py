@@ -18,7 +18,7 @@ grep      {pattern, path}: lines that contain the pattern, a fixed text, case-se
           `error: empty pattern`, `error: no such file: PATH`.
 write     {path, content}: replaces or makes the file and the folders above it. A content that is not
           empty and does not end in a newline gets one. `wrote N bytes to PATH`, N with that newline.
-          Error: `error: not a file: PATH` (it, or a part above it, is a folder or a file).
+          Error: `error: not a file: PATH` (PATH is a folder, or a part above it is a file).
 shell     {command}: stdout of the command in the root under LC_ALL=C without the newlines at its
           end; `(no output)` if that is empty; `exit CODE: STDERR` if the code is not 0. In memory
           only the forms of shell.py exist; others give `exit 127: sh: 1: WORD: not found`.
