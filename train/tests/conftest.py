@@ -1,0 +1,6 @@
+"""Puts the package `pocket` on the path, wherever pytest is started."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
