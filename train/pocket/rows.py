@@ -137,7 +137,8 @@ class Source:
         learn: list[bool] = []
         while len(tokens) <= T:
             session = toolworld.session(rng, self.split, words=self.words, max_turns=4 + T // 256)
-            ids, flags = self.encoder.pieces(chat.render(session.conversation))
+            pieces = chat.render(session.messages, session.thinking_mode, session.reasoning_effort)
+            ids, flags = self.encoder.pieces(pieces)
             tokens += ids
             learn += flags
         weights = np.array(learn[1 : T + 1], np.float32)

@@ -54,12 +54,11 @@ def sample_texts(data: Path, rng: random.Random) -> list[str]:
 def fixed_texts() -> list[str]:
     """Prompt texts of the chat format, schemas of the tool world and the tags of calls."""
     strings = json.loads((HERE / "prompt_strings.json").read_text())
-    section = strings["tools_section"]
     schemas = [json.dumps(tool) for tool in json.loads((HERE / "tools.json").read_text())]
     tags = ['tool_calls>\n', 'invoke name="read">\n', 'parameter name="path" string="true">',
             'parameter name="limit" string="false">', "parameter>\n", "invoke>\n", "tool_calls>",
             "<tool_result>", "</tool_result>", "\n\n<"]
-    return [section["before_schemas"], section["after_schemas"], strings["effort_prefix"]["max"],
+    return [strings["tools_before_schemas"], strings["tools_after_schemas"], strings["effort_prefix"]["max"],
             *schemas, *tags, *tags]
 
 
