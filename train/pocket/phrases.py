@@ -341,7 +341,8 @@ OTHER_WORDS = (
     "two three four five plus minus times plan check done because then need will wrote copied moved "
     "removed renamed added saved chose exit ready assistant small welcome result matches error no not "
     "none missing such gives starts ends lines works written limit step steps length tool tools grep "
-    "shell calculator txt md cfg log wc rm cp mv tail head mkdir directory glad pleasure needed")
+    "shell calculator txt md cfg log wc rm cp mv tail head mkdir directory glad pleasure needed "
+    "right match finds nothing an one")
 OTHER_WORDS = tuple(OTHER_WORDS.split())
 # What is said after a slot of free text would belong to that text.
 FREE_TEXT = ("<text>", "<value>", "<options>")
