@@ -1,4 +1,5 @@
-"""Turns with tool calls. Each function makes one turn, or raises Unfit where the session does not allow it.
+"""Turns with tool calls. Each function makes one turn, or raises Unfit where the session
+does not allow it.
 
 Answers and reasoning have one wording each: the point is to choose the right calls and to copy the
 right words, not to vary the style.
@@ -10,8 +11,8 @@ from typing import Callable
 
 from . import phrases
 from .scene import Last, Scene, Turn
-from .trees import (files_of, flat_folders, found_once, number_pairs, pairs, words_found_once)
-from .world import lines_of, name_of
+from .trees import files_of, flat_folders, found_once, pairs, words_found_once
+from .world import lines_of
 
 Family = Callable[[Scene], None]
 NUMBER_WORDS = ("", "one", "two", "three", "four", "five")

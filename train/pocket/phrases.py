@@ -268,10 +268,10 @@ REQUESTS: dict[str, tuple[str, ...]] = {
 QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "read_value": (("{what is|what's} {the value of <key>|<key>} {in|inside} "
                     "{<path>|the file <path>|your file <path>}",
-                    "which value {has|does} <key> {in|have in} {<path>|the file <path>}"), ("?", "")),
-    "read_all": (("what {does|is the text that} {<path>|the file <path>} {say|say|contain|hold}",
+                    "which value {has <key>|is set for <key>} in {<path>|the file <path>}"), ("?", "")),
+    "read_all": (("what does {<path>|the file <path>} {say|contain|hold}",
                   "what is in {<path>|the file <path>}"), ("?", "")),
-    "list_count": (("how many files {are in|are there in|do you see in|does|are inside} "
+    "list_count": (("how many files {are in|are there in|do you see in|lie in|are inside} "
                     "{<folder>|the folder <folder>|the <folder> folder}",), ("?", "")),
     "list_names": (("{which|what} files are {in|inside|there in} "
                     "{<folder>|the folder <folder>|the <folder> folder}",), ("?", "")),
@@ -326,7 +326,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "which_tools": (("{which|what} tools {do you have|can you use|are there|do you know}",
                      "{what can you do|what are your tools|how can you help}{| here| for me}",
                      "{tell me|list|name|show me} your tools",
-                     "{what|which} {are the names of your|kinds of} tools"), ("?", "", ".")),
+                     "{what are the names of|which are} your tools"), ("?", "", ".")),
     "who_are_you": (("{who|what} are you{| really| exactly}",
                      "{tell me|say} {who you are|what you are|your name}",
                      "what is your name{| please| again| then}",
@@ -341,7 +341,8 @@ OTHER_WORDS = (
     "two three four five plus minus times plan check done because then need will wrote copied moved "
     "removed renamed added saved chose exit ready assistant small welcome result matches error no not "
     "none missing such gives starts ends lines works written limit step steps length tool tools grep "
-    "shell calculator txt md cfg log wc rm cp mv tail head mkdir directory glad pleasure needed")
+    "shell calculator txt md cfg log wc rm cp mv tail head mkdir directory glad pleasure needed "
+    "right match finds nothing an one")
 OTHER_WORDS = tuple(OTHER_WORDS.split())
 # What is said after a slot of free text would belong to that text.
 FREE_TEXT = ("<text>", "<value>", "<options>")

@@ -22,7 +22,12 @@ reasoning  {"options": [...]} or {"digits": n}: the *chosen* text is the last of
 recall     {"turn": i, ...}: the text chosen in turn i (from 0) occurs in the answer, and no other of
            the options does.
 
-The assistant may use any tools in any order; only what is checked counts.
+The assistant may use any tools in any order; only what is checked counts. judge.py decides this way.
+
+With --oracle every turn also has "oracle": {"answer", "reasoning" (of all its messages, joined by
+newlines), "calls": [{"name", "arguments", "result"}]}, so that another executor and another judge
+can be tested: the calls, run in order on the session's files, give these results, and the turn is
+solved.
 """
 
 from __future__ import annotations
@@ -114,14 +119,36 @@ def shuffled(rng: Random, names: tuple[str, ...]) -> list[str]:
     return sorted(names, key=lambda name: rng.random() ** (1 / WEIGHTS.get(name, 1.0)), reverse=True)
 
 
-def exported(made: Session) -> dict:
-    """A session for an evaluation: no oracle texts."""
+def exported(made: Session, with_oracle: bool = False) -> dict:
+    """A session for an evaluation."""
     system = made.messages[0]
+    oracle = [{"oracle": turn} for turn in oracle_turns(made)] if with_oracle else None
     return {"system": system["content"], "tools": "tools" in system,
             "thinking_mode": made.thinking_mode, "reasoning_effort": made.reasoning_effort,
             "files": made.files,
             "turns": [{"kind": task.kind, "user": task.user_text, "calls": task.calls,
-                       "checks": task.checks} for task in made.tasks]}
+                       "checks": task.checks} | (oracle[idx] if oracle else {})
+                      for idx, task in enumerate(made.tasks)]}
+
+
+def oracle_turns(made: Session) -> list[dict]:
+    """What the oracle does in each turn (see --oracle)."""
+    turns: list[dict] = []
+    waiting: list[dict] = []  # calls without a result yet
+    for message in made.messages[1:]:
+        if message["role"] == "user":
+            turns.append({"answer": "", "reasoning": "", "calls": []})
+        elif message["role"] == "tool":
+            waiting.pop(0)["result"] = message["content"]
+        else:
+            turn = turns[-1]
+            turn["answer"] = message["content"]
+            turn["reasoning"] += message.get("reasoning_content", "") + "\n"
+            waiting = [{"name": call["function"]["name"],
+                        "arguments": json.loads(call["function"]["arguments"])}
+                       for call in message.get("tool_calls", ())]
+            turn["calls"] += waiting
+    return turns
 
 
 def load_words(path: Path) -> tuple[str, ...]:
@@ -137,12 +164,13 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, default="heldout")
     parser.add_argument("--max-turns", type=int, default=6)
     parser.add_argument("--words", type=Path, help="the tokenizer's words; default: a built-in list")
+    parser.add_argument("--oracle", action="store_true", help="with the oracle's turns")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     words = load_words(options.words) if options.words else BUILTIN_WORDS
     rng = Random(options.seed)
-    sessions = [exported(session(rng, options.split, max_turns=options.max_turns, words=words))
-                for _ in range(options.count)]
+    sessions = [exported(session(rng, options.split, max_turns=options.max_turns, words=words),
+                         options.oracle) for _ in range(options.count)]
     text = json.dumps({"tools": load_tools(), "sessions": sessions}, ensure_ascii=False,
                       separators=(",", ":"))
     options.out.write_text(text + "\n", encoding="utf-8")

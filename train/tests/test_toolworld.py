@@ -31,17 +31,12 @@ def outcomes(made: toolworld.Session) -> list[judge.Outcome]:
     """The oracle's turns as an evaluation would see them: its calls run on a fresh tree."""
     tree = Tree.of(made.files)
     found: list[judge.Outcome] = []
-    for message in made.messages[1:]:
-        if message["role"] == "user":
-            found.append(judge.Outcome("", before=dict(tree.files), after=dict(tree.files)))
-        elif message["role"] == "assistant":
-            turn = found[-1]
-            turn.answer = message["content"]
-            turn.reasoning += message.get("reasoning_content", "") + "\n"
-            for call in message.get("tool_calls", ()):
-                turn.calls += 1
-                run_tool(tree, call["function"]["name"], json.loads(call["function"]["arguments"]))
-            turn.after = dict(tree.files)
+    for turn in toolworld.oracle_turns(made):
+        before = dict(tree.files)
+        for call in turn["calls"]:
+            assert run_tool(tree, call["name"], call["arguments"]) == call["result"]
+        found.append(judge.Outcome(turn["answer"], turn["reasoning"], len(turn["calls"]), before,
+                                   dict(tree.files)))
     return found
 
 
@@ -105,21 +100,34 @@ def test_occurrence_is_of_whole_words() -> None:
     assert not judge.occurs("42", "it is 142") and not judge.occurs("oak", "soak")
 
 
-def export(tmp_path: Path, hash_seed: str, seed: int, count: int = 60) -> bytes:
-    out = tmp_path / f"{hash_seed}-{seed}.json"
-    subprocess.run([sys.executable, "-m", "pocket.toolworld", "--count", str(count), "--seed",
-                    str(seed), "--split", "heldout", "--out", str(out)], cwd=TRAIN, check=True,
+def export(tmp_path: Path, hash_seed: str, *options: str) -> bytes:
+    out = tmp_path / "set.json"
+    subprocess.run([sys.executable, "-m", "pocket.toolworld", "--split", "heldout", "--out", str(out),
+                    *options], cwd=TRAIN, check=True,
                    capture_output=True, env=os.environ | {"PYTHONHASHSEED": hash_seed})
     return out.read_bytes()
 
 
 def test_same_arguments_same_bytes(tmp_path: Path) -> None:
-    assert export(tmp_path, "1", 5) == export(tmp_path, "2", 5)
-    assert export(tmp_path, "1", 5) != export(tmp_path, "1", 6)
+    few = ("--count", "60", "--seed")
+    assert export(tmp_path, "1", *few, "5") == export(tmp_path, "2", *few, "5")
+    assert export(tmp_path, "1", *few, "5") != export(tmp_path, "1", *few, "6")
+
+
+def test_the_oracle_is_written_on_request(tmp_path: Path) -> None:
+    made = json.loads(export(tmp_path, "1", "--count", "20", "--seed", "5", "--oracle"))
+    for each in made["sessions"]:
+        tree = Tree.of(each["files"])
+        for turn in each["turns"]:
+            assert turn["oracle"]["answer"]
+            assert len(turn["oracle"]["calls"]) == turn["calls"]
+            assert bool(turn["oracle"]["reasoning"].strip()) == (each["thinking_mode"] == "thinking")
+            for call in turn["oracle"]["calls"]:
+                assert run_tool(tree, call["name"], call["arguments"]) == call["result"]
 
 
 def test_an_evaluation_set_is_small_and_without_oracle(tmp_path: Path) -> None:
-    raw = export(tmp_path, "1", 5, count=150)
+    raw = export(tmp_path, "1", "--count", "150", "--seed", "5")
     made = json.loads(raw)
     turns = [turn for each in made["sessions"] for turn in each["turns"]]
     assert len(turns) > 400
@@ -171,7 +179,7 @@ def test_names_are_never_words_of_the_protocol() -> None:
     words = [f"zq{a}{b}" for a in "abcdefghijklm" for b in "abcdefghijklm"]
     rng = Random(3)
     protocol = phrases.phrase_words()
-    for _ in range(150):
+    for _ in range(400):
         made = toolworld.session(rng, "train", max_turns=6, words=words)
         said = " ".join(f"{m['content']} {m.get('reasoning_content', '')}" for m in made.messages[1:]
                         if m["role"] == "assistant")
