@@ -570,9 +570,10 @@ class MoE(nn.Module):
     def hashed(self) -> bool:
         return hasattr(self, "tid2eid")
 
-    def route(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def route(self, x: Tensor, tokens: Tensor, numerics: Numerics) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, D] -> expert ids [N, k], their weights [N, k], all scores [N, E]."""
-        s = torch.sqrt(F.softplus(F.linear(x, self.gate)))
+        gate = quant.bf16(self.gate) if numerics.weights else self.gate
+        s = torch.sqrt(F.softplus(F.linear(x, gate)))
         if self.hashed:
             ids = self.tid2eid[tokens]
         else:
@@ -582,7 +583,7 @@ class MoE(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, ctx: Context) -> Tensor:
         c, numerics = self.config, ctx.numerics
-        ids, weight, scores = self.route(x, tokens)
+        ids, weight, scores = self.route(x, tokens, numerics)
         order = ids.flatten().argsort(stable=True)
         token = order // c.num_experts_per_tok
         counts = torch.bincount(ids.flatten(), minlength=c.n_routed_experts)

@@ -77,6 +77,14 @@ class Source:
         """Ids of the one-token words, each with its leading space."""
         return np.array([self.encoder.text(" " + word)[0] for word in self.words])
 
+    @cached_property
+    def ends_line(self) -> np.ndarray:
+        """[vocab] bool: tokens that end in a newline."""
+        vocab = self.encoder.plain.get_vocab()
+        ends = np.zeros(max(vocab.values()) + 1 + len(self.encoder.controls), bool)
+        ends[[i for symbol, i in vocab.items() if symbol.endswith("\u010a")]] = True
+        return ends
+
     # ------------------------------------------------------------ rows
 
     def text(self, rng: random.Random, T: int) -> Row:
@@ -175,11 +183,13 @@ class Source:
         return head + answer, len(head) + fact.value_at - 1
 
     def _spread(self, rng: random.Random, stated: list[Fact], room: int):
-        """Facts in random places of a text; and where each begins."""
+        """Facts between random lines of a text; and where each begins."""
         filler = room - sum(len(fact.ids) for fact in stated)
         start = rng.randrange(len(self.text_tokens) - filler - 1)
-        text = self.text_tokens[start : start + filler].tolist()
-        cuts = sorted(rng.randrange(filler + 1) for _ in stated)
+        text = self.text_tokens[start : start + filler]
+        ends = np.flatnonzero(self.ends_line[text]) + 1
+        cuts = sorted(int(rng.choice(ends)) if len(ends) else 0 for _ in stated)
+        text = text.tolist()
         tokens: list[int] = []
         where = {}
         done = 0
