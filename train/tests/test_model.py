@@ -82,6 +82,16 @@ def test_logits_agree_with_selection(model: Pocket, checkpoint: Path):
     assert not far[:600].any() and far.mean() < 0.02
 
 
+def test_an_exported_checkpoint_keeps_its_values_for_ever(checkpoint: Path, tmp_path: Path):
+    """Quantising what was quantised changes nothing (a scale may halve where no value needs it)."""
+    once = export.read_model(checkpoint)
+    export.write_model(once, tmp_path)
+    (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    twice = export.read_model(tmp_path).state_dict()
+    for name, value in once.state_dict().items():
+        assert torch.equal(value, twice[name]), name
+
+
 def test_fake_quantisation_is_what_is_stored():
     weight = torch.randn(200, 256) * torch.logspace(-3, 3, 256)
     values, scale = quant.fp8_weight_blocks(weight)
