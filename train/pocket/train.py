@@ -66,7 +66,7 @@ class Trainer:
         self.model = Pocket(Config.load())
         spread_experts(self.model, seed)
         self.model.to(device).train()
-        self.optimizer = Optimizer(self.model)
+        self.optimizer = Optimizer(self.model, rank, ranks)
         self.step = 0
         self.tokens = 0
         self._resume(start)
