@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from conftest import Json, StartServer, tool
 
 CHAT = "/v1/chat/completions"
 BAR = "\uFF5C"
+EOS = f"<{BAR}end\u2581of\u2581sentence{BAR}>"
+PAGE_TOKENS = 128
 USER = [{"role": "user", "content": "go"}]
 TOOLS = [tool("bash", command="string"), tool("list", items="array")]
 
@@ -61,6 +64,51 @@ def test_RowA_completions(serve: StartServer, row: str, raw: str, calls: list, c
     assert got == calls
     assert choice["finish_reason"] == ("tool_calls" if calls else "stop")
     assert "DSML" not in str(events) and BAR not in str(events)
+
+
+@pytest.mark.parametrize("string", ["true", "false"])
+@pytest.mark.parametrize("wrapper", ["arguments", "input"])
+def test_RowA7_wrapped_arguments_are_unwrapped(serve: StartServer, wrapper: str,
+                                               string: str) -> None:
+    raw = "t</think>" + block(invoke("bash", parameter(wrapper, '{"command": "ls"}', string)))
+    body = {"messages": USER, "tools": TOOLS}
+    with serve([{"raw": raw}] * 2 + [{"content": "done"}]) as server:
+        deltas = [c["delta"] for e in server.stream(CHAT, body) if e.data != "[DONE]"
+                  for c in e.data["choices"]]
+        pieces = [call["function"].get("arguments", "") for delta in deltas
+                  for call in delta.get("tool_calls", [])]
+        assert "".join(pieces) == '{"command": "ls"}'
+        message = server.ok(CHAT, body)["choices"][0]["message"]
+        call = message["tool_calls"][0]
+        assert json.loads(call["function"]["arguments"]) == {"command": "ls"}
+        assert server.metric("baleen_unwrapped_calls_total") == 2
+        # What comes back unwrapped is rendered from the tokens that were sampled, wrapper included.
+        messages = [*USER, {"role": "assistant", "tool_calls": [call]},
+                    {"role": "tool", "tool_call_id": call["id"], "content": "a"}]
+        ids = server.ok("/tokenize", {"messages": messages, "tools": TOOLS})["tokens"]
+        assert raw + EOS in server.ok("/detokenize", {"tokens": ids})["text"]
+        server.ok(CHAT, {"messages": messages, "tools": TOOLS})
+        log = server.request_log()
+    assert log[-1]["replayed_messages"] == 1 and log[-1]["divergence"] is None
+    known = log[-2]["prompt_tokens"] + log[-2]["completion_tokens"]
+    assert log[-1]["cached_tokens"] >= known - PAGE_TOKENS
+
+
+@pytest.mark.parametrize("schema", [
+    {"type": "object", "properties": {"arguments": {"type": "object"}}},
+    {"type": "object"},
+    None,  # another tool than the declared one
+])
+def test_RowA7_what_the_schema_allows_is_no_wrapper(serve: StartServer, schema: Any) -> None:
+    raw = "t</think>" + block(invoke("f", parameter("arguments", '{"command": "ls"}', "false")))
+    declared = tool("g", command="string")
+    if schema is not None:
+        declared["function"] |= {"name": "f", "parameters": schema}
+    with serve([{"raw": raw}]) as server:
+        message = server.ok(CHAT, {"messages": USER, "tools": [declared]})["choices"][0]["message"]
+        assert server.metric("baleen_unwrapped_calls_total") == 0
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {
+        "arguments": {"command": "ls"}}
 
 
 def test_RowA8_repairs_are_counted(serve: StartServer) -> None:
