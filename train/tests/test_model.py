@@ -1,6 +1,6 @@
 """The trainer's forward pass against the engine's, on an exported checkpoint (needs the built program).
 
-BALEEN names the program (default build/release/baleen). The weights are random: what is compared is
+BALEEN_PROGRAM names the program (default build/release/baleen). The weights are random: what is compared is
 the arithmetic, in `exact` numerics, where both do the same sums in another order.
 """
 
@@ -19,7 +19,7 @@ from pocket.config import MODEL_FOLDER, REPOSITORY, Config
 from pocket.model import Numerics, Pocket, Selection
 from pocket.train import spread_experts
 
-BALEEN = os.environ.get("BALEEN", REPOSITORY / "build" / "release" / "baleen")
+BALEEN = os.environ.get("BALEEN_PROGRAM", REPOSITORY / "build" / "release" / "baleen")
 
 
 @pytest.fixture(scope="module")
