@@ -120,6 +120,7 @@ Json report_json(const RecallArgs& args, const std::vector<RecallRow>& rows) {
 Result<int> run(RecallArgs args) {
     TRY(args.eval.model.choose());
     std::ranges::sort(args.lengths);
+    args.lengths.erase(std::unique(args.lengths.begin(), args.lengths.end()), args.lengths.end());
     const std::string path = args.eval.data_path(args.text, "text.txt");
     const std::string text = TRY(read_file(path, kTextBytesMax));
     const Tokenizer tokenizer = TRY(Tokenizer::load(args.eval.model.directory));
