@@ -1,5 +1,5 @@
 // Decides whether a turn of the tool world is solved: the checks that train/pocket/toolworld.py
-// describes, decided as train/pocket/judge.py does. Pure.
+// describes, decided as train/pocket/judge.py does, but for one case (judge.cc, NOTE). Pure.
 #pragma once
 
 #include <map>

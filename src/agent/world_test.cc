@@ -320,6 +320,12 @@ TEST(Judge, OccursWhole) {
     EXPECT_FALSE(occurs("long text", "long"));
 }
 
+TEST(Judge, WhatIsNotThereCannotBeRemoved) {
+    const Checks removes = Checks::from_json(json(R"({"files": {"a": null}})"), 0).value();
+    EXPECT_TRUE(failures(1, removes, {.before = {{"a", "x\n"}}}, {}).empty());
+    EXPECT_FALSE(failures(1, removes, {}, {}).empty());
+}
+
 TEST(Judge, LastChoiceCounts) {
     const Checks chooses =
         Checks::from_json(json(R"({"reasoning": {"options": ["oak", "elm"]}})"), 0).value();

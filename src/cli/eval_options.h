@@ -16,6 +16,7 @@
 namespace baleen::cli {
 
 void add_eval_recall(CLI::App& eval, Chosen& chosen);
+void add_eval_toolworld(CLI::App& eval, Chosen& chosen);
 void add_eval_ppl(CLI::App& eval, Chosen& chosen);
 
 struct EvalArgs {

@@ -185,7 +185,7 @@ def test_bash_completion_completes(baleen, tmp_path: Path) -> None:
     assert completions("tok") == ["tokenize"]
     assert completions("completion", "") == ["bash", "zsh", "fish"]
     assert completions("cost", "--cont") == ["--context"]
-    assert {"recall", "ppl"} <= set(completions("eval", ""))
+    assert {"recall", "toolworld", "ppl"} == set(completions("eval", ""))
     assert completions("eval", "recall", "--abl") == ["--ablate"]
     assert "no-hca" in completions("eval", "recall", "--ablate", "")
     assert "--model" in completions("run", "--")
