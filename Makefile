@@ -1,7 +1,7 @@
 # The front door. Every target installs what it needs (Debian 12 packages, by root or sudo) and
 # then calls tools/check or the program.
 .DEFAULT_GOAL := help
-.PHONY: help deps build test test-clients demo bench check asan tsan fuzz format clean
+.PHONY: help deps build test test-clients test-train demo bench check asan tsan fuzz format clean
 
 PROGRAM := build/release/baleen
 
@@ -24,6 +24,12 @@ test-clients: ## real coding agents and a browser against the server (downloads 
 	@tools/install_deps.sh build test browser
 	@tools/install_clients.sh all
 	@tools/check clients
+
+test-train: build ## the trainer of the pocket model against the engine (downloads PyTorch, 3 GB, once)
+	@tools/install_deps.sh build test
+	@test -x build/train/bin/pytest || { /usr/bin/python3 -m venv build/train && \
+		build/train/bin/pip install --quiet --disable-pip-version-check './train[test]'; }
+	@build/train/bin/pytest -q -p no:cacheprovider train/tests
 
 demo: build ## synthesise a tiny checkpoint, run a prompt, print the cost table
 	@tools/demo $(PROGRAM) build/demo

@@ -21,9 +21,19 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     target_compile_options(baleen_options INTERFACE -Wthread-safety)
 endif()
 
-# baleen_library(NAME [DEPS lib...] [TEST_DEPS lib...]): sources are all *.cc of the folder.
+include(${CMAKE_CURRENT_LIST_DIR}/quick_build.cmake)
+
+# Folders that the fuzz targets link and that read what others wrote: libFuzzer sees their branches.
+# The options are what -fsanitize=fuzzer-no-link stands for, spelt out because clang refuses
+# precompiled headers that were compiled without that name.
+set(baleen_fuzzed_folders base tensor model text net serve)
+set(baleen_fuzz_options
+    -fsanitize-coverage=inline-8bit-counters,indirect-calls,trace-cmp,pc-table,stack-depth)
+
+# baleen_library(NAME [DEPS lib...] [TEST_DEPS lib...] [TEST_SHARDS n]): sources are all *.cc of the
+# folder.
 function(baleen_library name)
-    cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
+    cmake_parse_arguments(ARG "" "TEST_SHARDS" "DEPS;TEST_DEPS" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
     set(tests ${sources})
     list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
@@ -31,6 +41,14 @@ function(baleen_library name)
     if(sources)
         add_library(baleen_${name} STATIC ${sources})
         target_link_libraries(baleen_${name} PUBLIC baleen_options fmt::fmt Threads::Threads ${ARG_DEPS})
+        if(name STREQUAL serve)
+            quick_build_light(baleen_${name})
+        else()
+            quick_build(baleen_${name})
+        endif()
+        if(BALEEN_FUZZ AND name IN_LIST baleen_fuzzed_folders)
+            target_compile_options(baleen_${name} PRIVATE ${baleen_fuzz_options})
+        endif()
     else()
         add_library(baleen_${name} INTERFACE)
         target_link_libraries(baleen_${name} INTERFACE baleen_options fmt::fmt Threads::Threads
@@ -43,15 +61,29 @@ function(baleen_library name)
             add_dependencies(thread_tests ${name}_test)
         endif()
         baleen_test(${name}_test SOURCES ${tests} DEPS baleen_${name} ${ARG_TEST_DEPS}
-            LABELS ${labels})
+            LABELS ${labels} SHARDS ${ARG_TEST_SHARDS})
     endif()
 endfunction()
 
-# baleen_test(NAME SOURCES file... DEPS lib... LABELS unit|golden|e2e|slow|gpu|threads...)
+# baleen_test(NAME SOURCES file... DEPS lib... LABELS unit|golden|e2e|slow|gpu|threads... [SHARDS n])
+# A program that takes minutes is run as n tests, each with every n-th of its cases; they start
+# before the others (COST), so that they are not what everybody waits for in the end.
 function(baleen_test name)
-    cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+    cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS;LABELS" ${ARGN})
     add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gtest_main)
-    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 1800)
+    # What a test costs is in the libraries; -O3 would double the time that its own file takes to compile.
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    quick_build_light(${name})
+    if(NOT ARG_SHARDS)
+        add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+        set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 1800)
+        return()
+    endif()
+    math(EXPR last "${ARG_SHARDS} - 1")
+    foreach(shard RANGE ${last})
+        add_test(NAME ${name}_${shard} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+        set_tests_properties(${name}_${shard} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 1800 COST 1000
+            ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+    endforeach()
 endfunction()

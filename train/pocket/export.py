@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .config import MODEL_FOLDER, Config
 from .model import Attention, Block, Compressor, HyperHead, Linear, MoE, Pocket
 
 SHARD = "model-00001-of-00001.safetensors"
-NUMPY = {"F32": np.float32, "I64": np.int64}
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
 
 
 class Writer:
@@ -77,82 +78,139 @@ class Writer:
 
 def e2m1_codes(values: Tensor) -> Tensor:
     """4-bit codes of exact e2m1 values; zero is never negative."""
-    magnitudes = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
-    code = torch.searchsorted(magnitudes, values.abs().contiguous())
+    code = torch.searchsorted(E2M1, values.abs().contiguous())
     return (code + 8 * (values < 0)).to(torch.uint8)
 
 
-def write_linear(out: Writer, name: str, linear: Linear) -> None:
-    if linear.fp8:
-        out.fp8(name, linear.weight)
-    else:
-        out.bf16(f"{name}.weight", linear.weight)
+# ---------------------------------------------------------------- names of the checkpoint
+
+# How a tensor is stored, its name in the checkpoint, and its values in the model.
+Entry = tuple[str, str, Tensor]
 
 
-def write_compressor(out: Writer, name: str, compressor: Compressor) -> None:
-    out.f32(f"{name}.ape", compressor.ape)
-    write_linear(out, f"{name}.wkv", compressor.wkv)
-    write_linear(out, f"{name}.wgate", compressor.wgate)
-    out.bf16(f"{name}.norm.weight", compressor.norm.weight)
+def linear_entries(name: str, linear: Linear) -> Iterator[Entry]:
+    yield ("fp8", name, linear.weight) if linear.fp8 else ("bf16", f"{name}.weight", linear.weight)
 
 
-def write_attention(out: Writer, name: str, attention: Attention) -> None:
+def compressor_entries(name: str, compressor: Compressor) -> Iterator[Entry]:
+    yield "f32", f"{name}.ape", compressor.ape
+    yield from linear_entries(f"{name}.wkv", compressor.wkv)
+    yield from linear_entries(f"{name}.wgate", compressor.wgate)
+    yield "bf16", f"{name}.norm.weight", compressor.norm.weight
+
+
+def attention_entries(name: str, attention: Attention) -> Iterator[Entry]:
     for part in ("wq_a", "wq_b", "wkv", "wo_a", "wo_b"):
-        write_linear(out, f"{name}.{part}", getattr(attention, part))
+        yield from linear_entries(f"{name}.{part}", getattr(attention, part))
     for part in ("q_norm", "kv_norm"):
-        out.bf16(f"{name}.{part}.weight", getattr(attention, part).weight)
-    out.f32(f"{name}.attn_sink", attention.attn_sink)
+        yield "bf16", f"{name}.{part}.weight", getattr(attention, part).weight
+    yield "f32", f"{name}.attn_sink", attention.attn_sink
     if attention.compressor is not None:
-        write_compressor(out, f"{name}.compressor", attention.compressor)
+        yield from compressor_entries(f"{name}.compressor", attention.compressor)
     if attention.indexer is not None:
-        write_linear(out, f"{name}.indexer.wq_b", attention.indexer.wq_b)
-        write_linear(out, f"{name}.indexer.weights_proj", attention.indexer.weights_proj)
-        write_compressor(out, f"{name}.indexer.compressor", attention.indexer.compressor)
+        yield from linear_entries(f"{name}.indexer.wq_b", attention.indexer.wq_b)
+        yield from linear_entries(f"{name}.indexer.weights_proj", attention.indexer.weights_proj)
+        yield from compressor_entries(f"{name}.indexer.compressor", attention.indexer.compressor)
 
 
-def write_moe(out: Writer, name: str, moe: MoE) -> None:
-    out.bf16(f"{name}.gate.weight", moe.gate)
+def moe_entries(name: str, moe: MoE) -> Iterator[Entry]:
+    yield "bf16", f"{name}.gate.weight", moe.gate
     if moe.hashed:
-        out.i64(f"{name}.gate.tid2eid", moe.tid2eid)
+        yield "i64", f"{name}.gate.tid2eid", moe.tid2eid
     else:
-        out.f32(f"{name}.gate.bias", moe.bias)
+        yield "f32", f"{name}.gate.bias", moe.bias
     for part in ("w1", "w2", "w3"):
-        write_linear(out, f"{name}.shared_experts.{part}", getattr(moe.shared, part))
+        yield from linear_entries(f"{name}.shared_experts.{part}", getattr(moe.shared, part))
     for e in range(moe.config.n_routed_experts):
         for part in ("w1", "w2", "w3"):
-            out.fp4(f"{name}.experts.{e}.{part}", getattr(moe, part)[e])
+            yield "fp4", f"{name}.experts.{e}.{part}", getattr(moe, part)[e]
 
 
-def write_block(out: Writer, name: str, block: Block) -> None:
+def block_entries(name: str, block: Block) -> Iterator[Entry]:
     for part in ("attn_norm", "ffn_norm"):
-        out.bf16(f"{name}.{part}.weight", getattr(block, part).weight)
+        yield "bf16", f"{name}.{part}.weight", getattr(block, part).weight
     for part in ("hc_attn", "hc_ffn"):
         for field in ("fn", "base", "scale"):
-            out.f32(f"{name}.{part}_{field}", getattr(getattr(block, part), field))
-    write_attention(out, f"{name}.attn", block.attn)
-    write_moe(out, f"{name}.ffn", block.ffn)
+            yield "f32", f"{name}.{part}_{field}", getattr(getattr(block, part), field)
+    yield from attention_entries(f"{name}.attn", block.attn)
+    yield from moe_entries(f"{name}.ffn", block.ffn)
 
 
-def write_hyper_head(out: Writer, prefix: str, head: HyperHead) -> None:
+def hyper_head_entries(prefix: str, head: HyperHead) -> Iterator[Entry]:
     for field in ("fn", "base", "scale"):
-        out.f32(f"{prefix}hc_head_{field}", getattr(head, field))
+        yield "f32", f"{prefix}hc_head_{field}", getattr(head, field)
+
+
+def model_entries(model: Pocket) -> Iterator[Entry]:
+    yield "bf16", "embed.weight", model.embed
+    for i, layer in enumerate(model.layers):
+        yield from block_entries(f"layers.{i}", layer)
+    yield "bf16", "norm.weight", model.norm.weight
+    yield "bf16", "head.weight", model.head
+    yield from hyper_head_entries("", model.hc_head)
+    yield from block_entries("mtp.0", model.mtp)
+    for part in ("e_proj", "h_proj"):
+        yield from linear_entries(f"mtp.0.{part}", getattr(model.mtp, part))
+    for part in ("enorm", "hnorm", "norm"):
+        yield "bf16", f"mtp.0.{part}.weight", getattr(model.mtp, part).weight
+    yield from hyper_head_entries("mtp.0.", model.mtp.hc_head)
 
 
 def write_model(model: Pocket, folder: Path) -> int:
+    """Bytes written."""
     out = Writer()
-    out.bf16("embed.weight", model.embed)
-    for i, layer in enumerate(model.layers):
-        write_block(out, f"layers.{i}", layer)
-    out.bf16("norm.weight", model.norm.weight)
-    out.bf16("head.weight", model.head)
-    write_hyper_head(out, "", model.hc_head)
-    write_block(out, "mtp.0", model.mtp)
-    for part in ("e_proj", "h_proj"):
-        write_linear(out, f"mtp.0.{part}", getattr(model.mtp, part))
-    for part in ("enorm", "hnorm", "norm"):
-        out.bf16(f"mtp.0.{part}.weight", getattr(model.mtp, part).weight)
-    write_hyper_head(out, "mtp.0.", model.mtp.hc_head)
+    for kind, name, tensor in model_entries(model):
+        getattr(out, kind)(name, tensor)
     return out.write(folder)
+
+
+class Reader:
+    """Decodes what Writer wrote; the methods have the names of the kinds."""
+
+    def __init__(self, folder: Path):
+        raw = (folder / SHARD).read_bytes()
+        length = int.from_bytes(raw[:8], "little")
+        self.header = json.loads(raw[8 : 8 + length])
+        self.data = raw[8 + length :]
+
+    def _raw(self, name: str, dtype) -> np.ndarray:
+        entry = self.header[name]
+        begin, end = entry["data_offsets"]
+        return np.frombuffer(self.data[begin:end], dtype).reshape(entry["shape"]).copy()
+
+    def f32(self, name: str) -> Tensor:
+        return torch.from_numpy(self._raw(name, "<f4"))
+
+    def i64(self, name: str) -> Tensor:
+        return torch.from_numpy(self._raw(name, "<i8"))
+
+    def bf16(self, name: str) -> Tensor:
+        return torch.from_numpy(self._raw(name, "<i2")).view(torch.bfloat16).float()
+
+    def fp8(self, name: str) -> Tensor:
+        values = torch.from_numpy(self._raw(f"{name}.weight", "u1")).view(torch.float8_e4m3fn).float()
+        rows, cols = values.shape
+        scale = self._scale(f"{name}.scale")
+        return values * scale.repeat_interleave(128, 0)[:rows].repeat_interleave(128, 1)[:, :cols]
+
+    def fp4(self, name: str) -> Tensor:
+        packed = torch.from_numpy(self._raw(f"{name}.weight", "u1")).long()
+        codes = torch.stack((packed & 15, packed >> 4), -1).flatten(-2)
+        values = E2M1[codes & 7] * torch.where(codes & 8 != 0, -1.0, 1.0)
+        return values * self._scale(f"{name}.scale").repeat_interleave(32, -1)
+
+    def _scale(self, name: str) -> Tensor:
+        return torch.ldexp(torch.ones(()), torch.from_numpy(self._raw(name, "u1")).int() - 127)
+
+
+def read_model(folder: Path) -> Pocket:
+    """The model of an exported checkpoint: its stored values as fp32 weights."""
+    model = Pocket(Config.load(folder / "config.json"))
+    source = Reader(folder)
+    with torch.no_grad():
+        for kind, name, tensor in model_entries(model):
+            tensor.copy_(getattr(source, kind)(name))
+    return model
 
 
 def load_run(run: Path) -> Pocket:

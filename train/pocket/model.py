@@ -312,11 +312,14 @@ class Indexer(nn.Module):
 
 
 def top_entries(scores: Tensor, k: int) -> Tensor:
-    """Boolean mask of the k largest per row; invisible entries (-inf) never count."""
+    """Boolean mask of the k largest per row, of equal ones the first; -inf (invisible) never counts."""
+    visible = scores > -torch.inf
     if scores.shape[-1] <= k:
-        return scores > -torch.inf
+        return visible
     kth = scores.topk(k, dim=-1).values[..., -1:]
-    return (scores >= kth) & (scores > -torch.inf)
+    above, equal = scores > kth, scores == kth
+    room = k - above.sum(-1, keepdim=True)
+    return (above | (equal & (equal.cumsum(-1) <= room))) & visible
 
 
 # ---------------------------------------------------------------- 4: attention

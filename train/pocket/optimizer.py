@@ -7,13 +7,14 @@ scores noisy long after the loss is small.
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 MUON_MOMENTUM = 0.95
 MUON_RMS = 0.2  # of an update before the learning rate
 WEIGHT_DECAY = 0.1
 ADAM_BETAS = (0.9, 0.95)
-# Quintic Newton-Schulz: ten fast steps to the neighbourhood of 1, then two that converge.
+# Quintic Newton-Schulz: fast steps to the neighbourhood of 1, then one that converges.
 SCHULZ_FAST = (3.4445, -4.7750, 2.0315)
 SCHULZ_EXACT = (2.0, -1.5, 0.5)
 
@@ -38,7 +39,8 @@ def uses_muon(name: str, parameter: nn.Parameter) -> bool:
 class Optimizer:
     """Both updates over all parameters of a model; learning rates are given per step."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, rank: int = 0, ranks: int = 1):
+        self.rank, self.ranks = rank, ranks
         named = [(n, p) for n, p in model.named_parameters()]
         self.muon = {n: p for n, p in named if uses_muon(n, p)}
         self.adam = {n: p for n, p in named if n not in self.muon}
@@ -61,18 +63,28 @@ class Optimizer:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         self.steps += 1
+        updates = self._muon_updates()
         for name, p in self.muon.items():
-            if p.grad is not None:
-                self._muon(name, p, lr)
+            p.mul_(1 - lr * WEIGHT_DECAY)
+            p.add_(updates[name], alpha=-lr * MUON_RMS * max(p.shape[-2:]) ** 0.5)
         for name, p in self.adam.items():
-            if p.grad is not None:
-                self._adam(name, p, lr)
+            self._adam(name, p, lr)
 
-    def _muon(self, name: str, p: nn.Parameter, lr: float) -> None:
-        m = self.momentum[name].mul_(MUON_MOMENTUM).add_(p.grad)
-        update = orthogonalised(p.grad + MUON_MOMENTUM * m)  # Nesterov
-        p.mul_(1 - lr * WEIGHT_DECAY)
-        p.add_(update, alpha=-lr * MUON_RMS * max(p.shape[-2:]) ** 0.5)
+    def _muon_updates(self) -> dict[str, Tensor]:
+        """Every rank orthogonalises its share of the matrices; all get the sum of the shares."""
+        flat = torch.zeros(sum(p.numel() for p in self.muon.values()), device=next(iter(self.muon.values())).device)
+        updates = {}
+        offset = 0
+        for i, (name, p) in enumerate(sorted(self.muon.items(), key=lambda item: -item[1].numel())):
+            update = flat[offset : offset + p.numel()].view_as(p)
+            offset += p.numel()
+            m = self.momentum[name].mul_(MUON_MOMENTUM).add_(p.grad)
+            if i % self.ranks == self.rank:
+                update.copy_(orthogonalised(p.grad + MUON_MOMENTUM * m))  # Nesterov
+            updates[name] = update
+        if self.ranks > 1:
+            dist.all_reduce(flat)
+        return updates
 
     def _adam(self, name: str, p: nn.Parameter, lr: float) -> None:
         beta1, beta2 = ADAM_BETAS

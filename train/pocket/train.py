@@ -24,6 +24,7 @@ from torch import Tensor
 from . import batches
 from .compiled import compile_parts
 from .config import Config
+from .export import read_model
 from .model import Losses, Pocket, Selection
 from .optimizer import Optimizer
 from .rows import Source
@@ -57,23 +58,26 @@ def spread_experts(model: Pocket, seed: int) -> None:
 
 
 class Trainer:
-    def __init__(self, stage: Stage, source: Source, run: Path, *, device: str, seed: int, rank: int, ranks: int):
+    def __init__(self, stage: Stage, source: Source, run: Path, *, device: str, seed: int, rank: int, ranks: int,
+                 start: Path | None = None):
         self.stage, self.source, self.run = stage, source, run
         self.device, self.seed, self.rank, self.ranks = device, seed, rank, ranks
         torch.manual_seed(seed)
         self.model = Pocket(Config.load())
         spread_experts(self.model, seed)
         self.model.to(device).train()
-        self.optimizer = Optimizer(self.model)
+        self.optimizer = Optimizer(self.model, rank, ranks)
         self.step = 0
         self.tokens = 0
-        self._resume()
+        self._resume(start)
 
     # ------------------------------------------------------------ state
 
-    def _resume(self) -> None:
+    def _resume(self, start: Path | None) -> None:
         path = self.run / "state.pt"
         if not path.exists():
+            if start is not None:
+                self.model.load_state_dict(read_model(start).state_dict())
             return
         state = torch.load(path, map_location=self.device)
         self.model.load_state_dict(state["model"])
@@ -254,7 +258,7 @@ def worker(rank: int, args: argparse.Namespace) -> None:
                                 rank=rank, world_size=args.ranks)
     compile_parts(args.compile)
     trainer = Trainer(STAGES[args.stage], Source(args.data), args.run, device=args.device,
-                      seed=args.seed, rank=rank, ranks=args.ranks)
+                      seed=args.seed, rank=rank, ranks=args.ranks, start=args.start)
     trainer.train()
 
 
@@ -265,6 +269,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share a step (CPU)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--start", type=Path, help="checkpoint folder whose weights a new run begins with")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     args = parser.parse_args()

@@ -13,7 +13,7 @@ import pytest
 from pocket import chat, toolworld
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAM = Path(os.environ.get("BALEEN", REPOSITORY / "build" / "release" / "baleen"))
+PROGRAM = Path(os.environ.get("BALEEN_PROGRAM", REPOSITORY / "build" / "release" / "baleen"))
 MODES = (("chat", None), ("thinking", None), ("thinking", "high"), ("thinking", "max"))
 
 
