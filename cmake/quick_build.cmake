@@ -2,7 +2,7 @@
 # speed (BALEEN_QUICK_BUILD, set by the presets asan and tsan):
 # - the heavy headers are precompiled, once per optimisation level. Other presets have no precompiled
 #   headers, so a file that includes too little fails there;
-# - code that computes little (tests, serve, cli: `baleen_light`) is compiled with -O0.
+# - code that computes little (tests, serve, agent, cli: `baleen_light`) is compiled with -O0.
 option(BALEEN_QUICK_BUILD "Precompiled headers, and -O0 where little is computed" OFF)
 
 # quick_headers(TARGET lib|light header...): the target that holds one precompiled set.

@@ -201,6 +201,7 @@ void warn_of_memory(const BenchArgs& args, Engine& engine) {
 Result<int> run(BenchArgs args) {
     if (args.json && args.csv)
         return make_error(ErrorCode::kInvalidArgument, "give one of --json and --csv");
+    TRY(args.model.choose());
     std::ranges::sort(args.contexts);
     args.contexts.erase(std::unique(args.contexts.begin(), args.contexts.end()),
                         args.contexts.end());
@@ -267,7 +268,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
         "token, and 2 FLOPs per multiply-add.\n\n"
         "Examples:\n"
         "  baleen bench --model DIR --contexts 0,4096,16384,65536\n"
-        "  baleen bench --model DIR --contexts 0 --threads 8 --repeat 5 --json\n"
+        "  baleen bench --contexts 0 --threads 8 --repeat 5 --json\n"
         "  baleen bench --model DIR --contexts 1000000 --fill synthetic --csv");
     command->callback([args, &chosen] { chosen.run = [args] { return run(*args); }; });
 }

@@ -12,7 +12,8 @@ namespace {
 
 constexpr size_t kToolsBytesMax = size_t{16} << 20;
 
-Result<int> chat(const ChatArgs& args) {
+Result<int> chat(ChatArgs args) {
+    TRY(args.model.choose());
     set_log_level(LogLevel::kError);
     const serve::ServiceOptions options = TRY(args.service_options());
     std::unique_ptr<serve::Script> script;

@@ -49,8 +49,8 @@ void ChatArgs::add_to(CLI::App& command) {
         "Type a message; /help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves. Where "
         "standard input is no terminal, each of its lines is a message or command.\n\n"
         "Examples:\n"
-        "  baleen chat --model DIR\n"
-        "  baleen chat --model DIR --think max --system 'Answer in one sentence.'\n"
+        "  baleen chat\n"
+        "  baleen chat --think max --system 'Answer in one sentence.'\n"
         "  echo 'Why is the sea salty?' | baleen chat --model DIR --think off");
 }
 

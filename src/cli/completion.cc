@@ -66,12 +66,32 @@ Argument describe(const CLI::Option& option) {
     return argument;
 }
 
+std::vector<const CLI::App*> subcommands(const CLI::App& app) {
+    return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// Adds the options of app, each name once.
+void add_options(const CLI::App& app, std::vector<Argument>& arguments) {
+    for (const CLI::Option* option : app.get_options()) {
+        Argument argument = describe(*option);
+        const auto is_same = [&](const Argument& a) { return a.names == argument.names; };
+        if (argument.names.empty() || std::ranges::none_of(arguments, is_same))
+            arguments.push_back(std::move(argument));
+    }
+}
+
+// A command of several kinds (`eval recall`) takes the kind as its word and the options of all.
 std::vector<Command> describe(const CLI::App& root) {
     std::vector<Command> commands;
-    for (const CLI::App* sub : root.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const CLI::App* sub : subcommands(root)) {
         Command command{sub->get_name(), sub->get_description(), {}};
-        for (const CLI::Option* option : sub->get_options())
-            command.arguments.push_back(describe(*option));
+        add_options(*sub, command.arguments);
+        Argument kinds{.names = {}, .description = "", .value = ValueKind::kChoice, .choices = {}};
+        for (const CLI::App* kind : subcommands(*sub)) {
+            kinds.choices.push_back(kind->get_name());
+            add_options(*kind, command.arguments);
+        }
+        if (!kinds.choices.empty()) command.arguments.push_back(std::move(kinds));
         commands.push_back(std::move(command));
     }
     return commands;

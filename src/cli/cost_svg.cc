@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <iterator>
 #include <optional>
 #include <string_view>
 #include <vector>
+
+#include "cli/svg_writer.h"
 
 namespace baleen::cli {
 namespace {
@@ -23,9 +24,6 @@ constexpr std::array kPlotLeft = {62.0, 636.0};  // one per panel; labels stand 
 constexpr double kLabelGap = 38;                 // between two labels of two lines
 constexpr int kSamples = 256;
 
-constexpr std::string_view kInk = "#1f2328";
-constexpr std::string_view kMuted = "#6e7781";
-constexpr std::string_view kGrid = "#e4e7eb";
 // Told apart by lightness too, for print and for colour-blind readers.
 constexpr std::array<std::string_view, 7> kColours = {"#e8710a", "#1a4fc4", "#57606a", "#8c959f",
                                                       "#8250df", "#0a7f5a", "#bf3989"};
@@ -49,20 +47,6 @@ struct Panel {
     double y_max = 0;  // a multiple of y_step
 };
 
-std::string escape_xml(std::string_view text) {
-    std::string out;
-    for (char c : text) {
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            default: out += c;
-        }
-    }
-    return out;
-}
-
 // 1, 2 or 5 times a power of ten, so that about five steps reach `top`.
 double tick_step(double top) {
     const double magnitude = std::pow(10.0, std::floor(std::log10(top / 5)));
@@ -71,49 +55,11 @@ double tick_step(double top) {
     return 10 * magnitude;
 }
 
-std::string tokens_label(double tokens) {
-    if (tokens >= 1e6) return fmt::format("{:g}M", tokens / 1e6);
-    return tokens >= 1e3 ? fmt::format("{:g}K", tokens / 1e3) : fmt::format("{:g}", tokens);
-}
-
 // Three significant digits, never in exponent form for what a model can cost.
 std::string value_label(double value) {
     if (value >= 100) return fmt::format("{:.0f}", value);
     return fmt::format("{:.{}f}", value, value >= 10 ? 1 : value >= 1 ? 2 : value >= 0.1 ? 3 : 4);
 }
-
-class SvgWriter {
-  public:
-    SvgWriter() {
-        add(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" width="{}" height="{}" )"
-            R"(font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12">)",
-            kWidth, kHeight, kWidth, kHeight);
-        add(R"(<rect width="{}" height="{}" fill="#ffffff"/>)", kWidth, kHeight);
-    }
-
-    std::string finish() && { return std::move(text_) + "</svg>\n"; }
-
-    template <typename... Args>
-    void add(fmt::format_string<Args...> format, Args&&... args) {
-        fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
-        text_ += '\n';
-    }
-
-    void line(double x1, double y1, double x2, double y2, std::string_view colour) {
-        add(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}"/>)", x1, y1, x2,
-            y2, colour);
-    }
-
-    // style: further attributes, such as text-anchor="end".
-    void text(double x, double y, std::string_view colour, std::string_view style,
-              std::string_view content) {
-        add(R"(<text x="{:.1f}" y="{:.1f}" fill="{}" {}>{}</text>)", x, y, colour, style,
-            escape_xml(content));
-    }
-
-  private:
-    std::string text_;
-};
 
 double y_of(const Panel& panel, double value) {
     return kPlotTop + kPlotHeight * (1 - value / panel.y_max);
@@ -254,7 +200,7 @@ std::string cost_svg(std::span<const CostSubject> subjects, const CostSubject& b
                  return static_cast<double>(subject.kv_bytes(c)) / 1e9;
              })});
     }
-    SvgWriter svg;
+    SvgWriter svg(kWidth, kHeight);
     draw_panel(svg, flops, context_max);
     draw_panel(svg, cache, context_max);
     return std::move(svg).finish();

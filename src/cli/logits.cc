@@ -188,7 +188,7 @@ void add_logits(CLI::App& app, Chosen& chosen) {
     CLI::App* command =
         app.add_subcommand("logits", "Compute logits of a token sequence, for tests");
     auto args = std::make_shared<LogitsArgs>();
-    args->model.add_to(*command);
+    args->model.add_to(*command, ModelArgs::Without::kError);
     command->add_option("--tokens", args->tokens, "Token ids 0,17,4 or @FILE")->required();
     command->add_flag("--all", args->all, "All positions, not only the last");
     command->add_flag("--mtp", args->mtp, "Logits of the MTP block, given each next token");

@@ -1,12 +1,24 @@
 #include "cli/model_options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
+
+#include "cli/default_model.h"
 
 namespace baleen::cli {
 
-void ModelArgs::add_to(CLI::App& command) {
-    command.add_option("--model", directory, "Checkpoint folder: config.json and safetensors")
-        ->required();
+void ModelArgs::add_to(CLI::App& command, Without without) {
+    const bool has_default = without == Without::kDefaultModel;
+    command
+        .add_option("--model", directory,
+                    has_default
+                        ? "Checkpoint folder: config.json and safetensors (default: the pocket "
+                          "model that comes with the program, or $BALEEN_MODEL)"
+                        : "Checkpoint folder: config.json and safetensors")
+        ->type_name("DIR")
+        ->required(!has_default);
     command
         .add_option("--numerics", numerics,
                     "official: bf16 with the checkpoint's FP8/FP4 quantisation points; exact: f32 "
@@ -19,6 +31,14 @@ void ModelArgs::add_to(CLI::App& command) {
         ->capture_default_str();
     command.add_option("--threads", threads, "Threads (default: all processors)")
         ->check(CLI::Range(1, 1024));
+}
+
+Result<void> ModelArgs::choose() {
+    if (!directory.empty()) return {};
+    const DefaultModel found = TRY(find_default_model());
+    directory = found.directory;
+    fmt::print(stderr, "model: {} ({})\n", found.directory, found.origin);
+    return {};
 }
 
 Result<EngineOptions> ModelArgs::engine_options() const {

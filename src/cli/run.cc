@@ -105,6 +105,7 @@ Result<void> report(const Completion& completion, const TextOutput& output, cons
 }
 
 Result<int> run(RunArgs args) {
+    TRY(args.model.choose());
     const std::string text = TRY(args.read_prompt());
     const Tokenizer tokenizer =
         TRY(Tokenizer::load(args.tokenizer.empty() ? args.model.directory : args.tokenizer));

@@ -33,7 +33,7 @@ void RunArgs::add_to(CLI::App& command) {
         "The prompt is raw text after a start-of-text token: no chat formatting is added yet.\n"
         "Special tokens written in it, such as <think>, are recognised.\n\n"
         "Examples:\n"
-        "  baleen run --model DIR --prompt 'Whales are' --max-tokens 64\n"
+        "  baleen run --prompt 'Whales are' --max-tokens 64\n"
         "  baleen run --model DIR --file story.txt --temperature 0.6 --top-p 0.95 --seed 7\n"
         "  echo 'def f(x):' | baleen run --model DIR --greedy --stop 'def ' --json");
 }

@@ -11,7 +11,8 @@
 namespace baleen::cli {
 namespace {
 
-Result<int> serve(const ServeArgs& args) {
+Result<int> serve(ServeArgs args) {
+    TRY(args.model.choose());
     const serve::ApiServerOptions options = TRY(args.server_options());
     std::unique_ptr<serve::Script> script;
     if (!args.script.empty()) script = TRY(serve::Script::load(args.script));

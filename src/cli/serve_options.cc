@@ -86,7 +86,7 @@ void ServeArgs::add_to(CLI::App& command) {
         "/v1/completions, /v1/responses, /v1/messages, /v1/models, /tokenize, /detokenize, "
         "/generate, /health, /metrics, and a chat page at /.\n\n"
         "Examples:\n"
-        "  baleen serve --model DIR\n"
+        "  baleen serve\n"
         "  baleen serve --model DIR --host 0.0.0.0 --api-key SECRET --dialect v4-0731\n"
         "  ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_AUTH_TOKEN=x claude");
 }

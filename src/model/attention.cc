@@ -8,6 +8,14 @@
 #include "quant/quant.h"
 
 namespace baleen {
+namespace {
+
+// Whether the entries of a layer of this compress_ratio are left out altogether.
+bool is_ablated(int64_t ratio, Ablation ablation) {
+    return ablation == Ablation::kWindowOnly || (ablation == Ablation::kNoHca && ratio != 4);
+}
+
+}  // namespace
 
 void Forward::attention(size_t layer_idx, const LayerWeights& layer) {
     const AttentionWeights& w = layer.attention;
@@ -133,7 +141,7 @@ void Forward::collect_rows(size_t layer_idx, size_t row, std::vector<const uint8
         }
     }
     const int64_t ratio = layout_.layers[layer_idx].ratio;
-    if (ratio == 0) return;
+    if (ratio == 0 || is_ablated(ratio, model_.options_.ablation)) return;
     const KvCache& kv = *sequence.kv;
     const int64_t visible = (position + 1) / ratio;  // blocks whose last token is <= position
     if (ratio == 4 && visible > config_.index_topk) {

@@ -42,6 +42,7 @@ class Forward {
 
     // indexer.cc
     void select_entries(size_t layer_idx);
+    void draw_entries(size_t layer_idx);
     void score_tile(size_t layer_idx, size_t row_begin, size_t row_end, size_t stride);
 
     // moe.cc

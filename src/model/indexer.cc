@@ -2,6 +2,7 @@
 // keeps the index_topk best. Where all visible entries fit, nothing is scored.
 #include <algorithm>
 
+#include "base/rng.h"
 #include "model/forward.h"
 
 namespace baleen {
@@ -10,9 +11,23 @@ namespace {
 constexpr size_t kPagesPerItem = 16;  // 512 entries of ratio 4
 constexpr size_t kRowsPerItem = 8;    // rows that share the decoded keys
 
+// out := k different numbers below n, ascending (Floyd's sampling). REQUIRES: k <= n.
+void draw_distinct(size_t n, size_t k, Rng& rng, std::vector<int32_t>& out) {
+    out.clear();
+    for (size_t last = n - k; last < n; ++last) {
+        const auto drawn = static_cast<int32_t>(rng.next_below(last + 1));
+        const auto place = std::ranges::lower_bound(out, drawn);
+        if (place == out.end() || *place != drawn)
+            out.insert(place, drawn);
+        else
+            out.push_back(static_cast<int32_t>(last));  // larger than all before
+    }
+}
+
 }  // namespace
 
 void Forward::select_entries(size_t layer_idx) {
+    if (model_.options_.ablation == Ablation::kRandomEntries) return draw_entries(layer_idx);
     const auto visible = [&](size_t row) {
         return static_cast<size_t>((rows_[row].position + 1) / 4);
     };
@@ -42,6 +57,22 @@ void Forward::select_entries(size_t layer_idx) {
         });
         row = end;
     }
+    if (tracing()) trace_selection(layer_idx);
+}
+
+// The ablation: as many entries as the indexer would choose, drawn by layer, position and token, so
+// that the bits still depend on nothing else.
+void Forward::draw_entries(size_t layer_idx) {
+    const size_t topk = static_cast<size_t>(config_.index_topk);
+    for_rows([&](size_t row, size_t) {
+        const size_t visible = static_cast<size_t>((rows_[row].position + 1) / 4);
+        if (visible <= topk) return;
+        uint64_t state = layer_idx;
+        state = split_mix64(state) ^ static_cast<uint64_t>(rows_[row].position);
+        state = split_mix64(state) ^ static_cast<uint64_t>(rows_[row].token);
+        Rng rng(state);
+        draw_distinct(visible, topk, rng, s_.selected[row]);
+    });
     if (tracing()) trace_selection(layer_idx);
 }
 

@@ -31,9 +31,19 @@ enum class Numerics : uint8_t {
 using TraceSink = std::function<void(const std::string& name, std::span<const float> values,
                                      std::span<const size_t> shape)>;
 
+// What the attention is denied, to show what it lives by (`baleen eval recall --ablate`). Off in
+// everything that serves.
+enum class Ablation : uint8_t {
+    kNone,
+    kRandomEntries,  // CSA attends to index_topk entries drawn at random, not to the indexer's
+    kWindowOnly,     // no compressed entry is attended to, neither CSA's nor HCA's
+    kNoHca,          // no HCA entry is attended to
+};
+
 struct ModelOptions {
     Impl impl = best_impl();
     Numerics numerics = Numerics::kOfficial;
+    Ablation ablation = Ablation::kNone;
     size_t rows_max = 512;  // most tokens of one forward() call, all sequences together
 };
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import TIMEOUT_S
 
 COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "parse",
-            "run", "chat", "serve", "bench", "completion"]
+            "run", "chat", "serve", "bench", "eval", "completion"]
 
 
 def assert_bad_input(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -67,7 +67,6 @@ def test_version(baleen) -> None:
         (["synth", "--out", "{missing}", "--config", "{garbage}"], ["{garbage}"]),
         (["logits", "--tokens", "0", "--json"], ["--model"]),
         (["logits", "--model", "{missing}", "--tokens", "0", "--json"], ["{missing}"]),
-        (["run", "--prompt", "x"], ["--model"]),
         (["run", "--model", "{missing}", "--prompt", "x"], ["{missing}"]),
         (["bench", "--model", "{missing}", "--contexts", "0"], ["{missing}"]),
         (["tokenize"], ["--tokenizer"]),
@@ -186,6 +185,9 @@ def test_bash_completion_completes(baleen, tmp_path: Path) -> None:
     assert completions("tok") == ["tokenize"]
     assert completions("completion", "") == ["bash", "zsh", "fish"]
     assert completions("cost", "--cont") == ["--context"]
+    assert {"recall", "toolworld", "ppl"} == set(completions("eval", ""))
+    assert completions("eval", "recall", "--abl") == ["--ablate"]
+    assert "no-hca" in completions("eval", "recall", "--ablate", "")
     assert "--model" in completions("run", "--")
 
 
