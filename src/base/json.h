@@ -16,8 +16,9 @@ using Json = nlohmann::ordered_json;
 // Deepest nesting of arrays and objects that parse_json accepts.
 inline constexpr int kJsonDepthMax = 128;
 
-// Parses one complete JSON text (UTF-8). kCorrupt with the byte offset on bad input or nesting
-// deeper than kJsonDepthMax. Duplicate keys: the last one wins.
+// Parses one complete JSON text (UTF-8, no byte order mark, nothing but white space after it).
+// kCorrupt with the byte offset on bad input or nesting deeper than kJsonDepthMax. Duplicate keys:
+// the last one wins.
 Result<Json> parse_json(std::string_view text);
 
 // A tree whose object look-up is logarithmic (Json's is linear, and building an object of n keys

@@ -251,16 +251,21 @@ void Connection::handler_returned() {
     wait_readable();
 }
 
+ErrorBody Connection::error_body(int status, const std::string& message) const {
+    if (!core_.options.error_writer) return {"text/plain; charset=utf-8", message + "\n"};
+    return core_.options.error_writer(status, message, parser_ ? parser_->path() : request_.path);
+}
+
 void Connection::refuse(int status, const std::string& message, AfterAnswer after) {
     ++(status == 503 ? core_.refused : core_.bad_requests);
     after_answer_ = after;
     if (after == AfterAnswer::kClose) input_.clear();
-    Headers headers = {{"Content-Type", "text/plain; charset=utf-8"}};
+    const ErrorBody body = error_body(status, message);
+    Headers headers = {{"Content-Type", body.content_type}};
     if (status == 503) headers.emplace_back("Retry-After", "1");
-    const std::string body = message + "\n";
-    const std::string head = response_head(status, headers, {Framing::Kind::kLength, body.size()},
-                                           version_, after_answer_);
-    outbox_.put({head, request_.method == "HEAD" ? std::string_view() : body});
+    const Framing framing{Framing::Kind::kLength, body.text.size()};
+    const std::string head = response_head(status, headers, framing, version_, after_answer_);
+    outbox_.put({head, request_.method == "HEAD" ? std::string_view() : body.text});
     parser_.reset();
     request_ = {};
     count_body(0);

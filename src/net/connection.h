@@ -121,6 +121,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     void run_handler();  // on the handler's thread
     void handler_returned();
     void refuse(int status, const std::string& message, AfterAnswer after);
+    ErrorBody error_body(int status, const std::string& message) const;
 
     void flush();
     bool send_some();  // false: nothing more can be sent now

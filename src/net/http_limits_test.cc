@@ -105,6 +105,32 @@ TEST(HttpLimits, ARefusalReachesAClientThatStillSendsItsBody) {
     EXPECT_EQ(client.response().status, 413);
 }
 
+TEST(HttpLimits, TheApplicationWritesTheBodiesOfErrors) {
+    const auto writer = [](int status, std::string_view message, std::string_view path) {
+        return ErrorBody{"text/x-error", fmt::format("{} {} {}", status, path, message)};
+    };
+    const auto server =
+        serve({.body_bytes_max = 10, .header_bytes_max = 1000, .error_writer = writer}, ok);
+    const std::string host = " HTTP/1.1\r\nHost: a\r\n";
+    const std::vector<std::pair<std::string, std::string>> cases = {
+        {"POST /a/b?c=d" + host + "Content-Length: 11\r\n\r\n", "413 /a/b the body exceeds"},
+        {"POST /a" + host + "Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789x\r\n",
+         "413 /a the body exceeds"},
+        {"POST /a" + host + "X: " + std::string(1000, 'x') + "\r\n\r\n", "431 /a the header"},
+        {"GET /" + std::string(1000, 'x') + host + "\r\n", "414  the request line"},
+        {"\x16\x03\x01\x02", "400  malformed"},
+        {"POST /a" + host + "Content-Length: 5\r\n\r\nabc", "400 /a the request ended early"},
+    };
+    for (const auto& [request, begin] : cases) {
+        Client client(server->address());
+        client.send(request);
+        client.half_close();
+        const Response response = client.response();
+        EXPECT_EQ(response.header("Content-Type"), "text/x-error");
+        EXPECT_TRUE(response.body.starts_with(begin)) << response.body;
+    }
+}
+
 TEST(HttpLimits, SlowRequestsTimeOutWith408) {
     const auto server =
         serve({.header_timeout = milliseconds(50), .body_timeout = milliseconds(50)}, ok);

@@ -34,6 +34,16 @@ struct Request {
     std::string_view header(std::string_view name) const;
 };
 
+// The body of an answer that the server gives by itself, before or instead of the handler: a limit
+// was reached, the request is malformed.
+struct ErrorBody {
+    std::string content_type;
+    std::string text;
+};
+// path: empty where the request did not come that far. Called on a network thread; must not wait.
+using ErrorWriter =
+    std::function<ErrorBody(int status, std::string_view message, std::string_view path)>;
+
 struct ServerOptions {
     std::string host = "127.0.0.1";  // or unix:PATH
     uint16_t port = 0;               // 0: any free one
@@ -48,6 +58,7 @@ struct ServerOptions {
     std::chrono::milliseconds idle_timeout{120'000};   // a connection with no request
     std::chrono::milliseconds write_timeout{30'000};  // longest stall of a client that reads slowly
     size_t write_buffer_bytes = size_t{256} << 10;    // unsent bytes after which write() waits
+    ErrorWriter error_writer;                         // null: the message as plain text
 };
 
 // One request and its answer, on the handler's thread.

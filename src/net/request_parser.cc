@@ -219,6 +219,10 @@ size_t RequestParser::body_bytes() const {
     return machine_->request.body.size();
 }
 
+const std::string& RequestParser::path() const {
+    return machine_->request.path;
+}
+
 bool RequestParser::keep_alive() const {
     CHECK(state() == State::kBody || state() == State::kDone);
     return machine_->keep_alive();

@@ -37,8 +37,9 @@ class RequestParser {
     size_t feed(std::string_view bytes);
     State state() const;
 
-    const Refusal& refusal() const;  // REQUIRES: kFailed
-    size_t body_bytes() const;       // received so far
+    const Refusal& refusal() const;   // REQUIRES: kFailed
+    size_t body_bytes() const;        // received so far
+    const std::string& path() const;  // empty until the request line has come
 
     // REQUIRES (all of these): kBody or kDone.
     bool keep_alive() const;

@@ -45,6 +45,14 @@ ApiError api_error(const Error& error) {
     return {.status = 500, .type = "server_error", .code = "", .message = error.message};
 }
 
+ApiError http_error(int status, std::string message) {
+    if (status == 503) return api_error({ErrorCode::kCancelled, std::move(message)});
+    return {.status = status,
+            .type = status < 500 ? "invalid_request_error" : "server_error",
+            .code = "",
+            .message = std::move(message)};
+}
+
 Json error_json(const ApiError& error, ErrorStyle style) {
     if (style == ErrorStyle::kAnthropic)
         return {{"type", "error"},

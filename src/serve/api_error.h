@@ -21,6 +21,9 @@ struct ApiError {
 // The one table from our codes to HTTP statuses.
 ApiError api_error(const Error& error);
 
+// An error that HTTP itself knows: a limit, a malformed request.
+ApiError http_error(int status, std::string message);
+
 Json error_json(const ApiError& error, ErrorStyle style);
 
 void respond_error(net::Exchange& exchange, const ApiError& error, ErrorStyle style);

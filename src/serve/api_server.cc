@@ -34,6 +34,11 @@ ErrorStyle style_of(std::string_view path) {
     return path.starts_with("/v1/messages") ? ErrorStyle::kAnthropic : ErrorStyle::kOpenAi;
 }
 
+net::ErrorBody write_http_error(int status, std::string_view message, std::string_view path) {
+    const ApiError error = http_error(status, std::string(message));
+    return {"application/json", dump_json(error_json(error, style_of(path)))};
+}
+
 // Adds the headers of every answer and remembers its status.
 class FrontExchange final : public net::Exchange {
   public:
@@ -305,8 +310,10 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(const ApiServerOptions& opti
     if (!options.service.request_log.empty())
         state->service->request_log = TRY(RequestLog::open(options.service.request_log));
     State* const shared = state.get();
+    net::ServerOptions net_options = options.net;
+    net_options.error_writer = write_http_error;
     state->server = TRY(net::Server::listen(
-        options.net, [shared](net::Exchange& exchange) { shared->handle(exchange); }));
+        net_options, [shared](net::Exchange& exchange) { shared->handle(exchange); }));
     state->listening = state->server.get();
     return std::unique_ptr<ApiServer>(new ApiServer(std::move(state)));
 }

@@ -104,7 +104,8 @@ Result<void> stream_completion(Service& service, net::Exchange& exchange, const 
     const auto begin_once = [&]() -> Result<void> {
         return exchange.has_begun() ? Result<void>() : events.begin({});
     };
-    const RawSink sink = [&](size_t i, const RawChoice& choice) -> Result<void> {
+    const RawSink sink = [&](size_t i, const RawAnswer& so_far) -> Result<void> {
+        const RawChoice& choice = so_far.choices[i];
         const std::string_view text =
             std::string_view(choice.text.text())
                 .substr(sent[i].bytes, choice.text.certain() - sent[i].bytes);

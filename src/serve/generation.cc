@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "serve/cache_note.h"
 #include "serve/request_log.h"
+#include "text/arguments_wrapper.h"
 
 namespace baleen::serve {
 namespace {
@@ -20,12 +21,18 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double>(to - from).count();
 }
 
+// The job must outlive the parser.
 ServingParserOptions parser_options(const Service& service, const Job& job, bool in_reasoning) {
+    const auto is_wrapper = [&job](std::string_view tool, std::string_view parameter) {
+        const auto declared = std::ranges::find(job.tools, tool, &ToolSchema::name);
+        return declared != job.tools.end() && is_wrapper_name(*declared, parameter);
+    };
     return {.in_reasoning = in_reasoning,
             .stops = job.stops,
             .json_mode = job.json != JsonOutput::kNone && !service.options.constrain,
             .parse_tools = job.tool_choice != ToolChoice::kNone || job.tools.empty(),
-            .control_markers_only = service.options.control_markers_only};
+            .control_markers_only = service.options.control_markers_only,
+            .is_wrapper = is_wrapper};
 }
 
 // The constraints of all choices: a script's tokens, a grammar, or none.
@@ -289,6 +296,7 @@ Result<void> Generation::end_choice(size_t choice_idx, FinishReason reason, Answ
                                                       : Finish::kStop;
     choice.stop_sequence = running.parser.stop_sequence();
     service_.metrics.repaired_values += running.parser.repaired_values();
+    service_.metrics.unwrapped_calls += running.parser.unwrapped_calls();
     service_.metrics.malformed_calls += running.parser.is_malformed() ? 1 : 0;
     count_calls(choice);
     remember(choice_idx);

@@ -84,6 +84,8 @@ std::string Metrics::text() const {
             unknown_tools);
     counter("baleen_repaired_values_total", "Parameter values that were no JSON, sent as strings",
             repaired_values);
+    counter("baleen_unwrapped_calls_total", "Calls whose arguments stood in one parameter more",
+            unwrapped_calls);
     counter("baleen_malformed_calls_total", "Streamed calls with a repeated parameter",
             malformed_calls);
     counter("baleen_repeated_calls_total", "Calls equal to an earlier call of their conversation",

@@ -41,7 +41,7 @@ class Metrics {
     std::atomic<uint64_t> prompt_tokens{0}, cached_tokens{0}, completion_tokens{0},
         reasoning_tokens{0};
     std::atomic<uint64_t> tool_calls{0}, unknown_tools{0}, repaired_values{0}, malformed_calls{0},
-        repeated_calls{0}, replayed_messages{0}, missing_reasoning{0};
+        repeated_calls{0}, unwrapped_calls{0}, replayed_messages{0}, missing_reasoning{0};
     Histogram first_token_seconds, token_seconds, request_seconds;
 
     // All of the above, HELP and TYPE included.

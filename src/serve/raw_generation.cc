@@ -73,7 +73,7 @@ Result<RawAnswer> run_raw(Service& service, net::Exchange& exchange, RawJob job,
     const std::vector<TokenId> stop_ids = request.stop_tokens;
     TokenStream stream = TRY(service.scheduler.submit(std::move(request)));
     exchange.on_gone(stream.canceller());
-    RawAnswer answer{.id = random_name(24)};
+    RawAnswer answer{.id = job.id.empty() ? random_name(24) : job.id};
     for (size_t i = 0; i < job.choices; ++i)
         answer.choices.emplace_back(RawText(service.tokenizer, job.stops));
     const auto deadline = begun + service.options.request_time_max;
@@ -96,7 +96,7 @@ Result<RawAnswer> run_raw(Service& service, net::Exchange& exchange, RawJob job,
         RawChoice& choice = answer.choices[event->choice];
         if (choice.ended) continue;
         TRY(take(*event, stop_ids, choice));
-        if (sink) TRY(sink(event->choice, choice));
+        if (sink) TRY(sink(event->choice, answer));
     }
     stream.cancel();
     size_t sampled = 0;

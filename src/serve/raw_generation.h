@@ -13,6 +13,7 @@
 namespace baleen::serve {
 
 struct RawJob {
+    std::string id;  // of the answer; empty: a random one
     std::vector<TokenId> prompt;
     SamplingParams sampling;
     bool seed_given = false;
@@ -48,7 +49,7 @@ struct RawAnswer {
 };
 
 // Called after every token and at the end of a choice; an error ends the generation.
-using RawSink = std::function<Result<void>(size_t choice, const RawChoice& so_far)>;
+using RawSink = std::function<Result<void>(size_t choice, const RawAnswer& so_far)>;
 
 // The prompt's tokens when they fit the vocabulary and the context.
 Result<void> check_prompt(const Service& service, const std::vector<TokenId>& prompt);

@@ -33,6 +33,7 @@ Result<RawJob> read_generate(const JsonText& body, const Service& service) {
         if (const JsonText* ids = params->find_set("stop_token_ids"))
             job.stop_ids = TRY(token_ids(*ids, "stop_token_ids"));
     }
+    job.id = TRY(string_field(body, "rid")).value_or("");
     if (TRY(bool_field(body, "return_logprob")).value_or(false))
         job.top_logprobs =
             static_cast<int>(TRY(int_field(body, "top_logprobs_num", 0, 20)).value_or(0));
@@ -48,12 +49,17 @@ Json finish_json(const RawChoice& choice, int64_t tokens_max) {
     return json;
 }
 
-// The whole answer so far. Logprobs are [logprob, id]: of the distribution that was sampled
-// (after temperature, filters and masks); `output_token_model_logprobs` of the model's own.
-Json generate_json(const RawJob& job, const RawChoice& choice, const CacheReport& cache,
-                   const std::string& id) {
+// How much of a choice was sent before.
+struct Sent {
+    size_t bytes = 0, tokens = 0;
+};
+
+// What comes after `sent`. Logprobs are [logprob, id]: of the distribution that was sampled (after
+// temperature, filters and masks); `output_token_model_logprobs` of the model's own.
+Json generate_json(const RawJob& job, const RawAnswer& answer, size_t choice_idx, Sent sent) {
+    const RawChoice& choice = answer.choices[choice_idx];
     Json ids = Json::array(), drawn = Json::array(), own = Json::array(), top = Json::array();
-    for (const RawToken& token : choice.tokens) {
+    for (const RawToken& token : std::span(choice.tokens).subspan(sent.tokens)) {
         ids.push_back(token.token);
         if (job.top_logprobs < 0) continue;
         drawn.push_back({token.logprob, token.token});
@@ -63,10 +69,10 @@ Json generate_json(const RawJob& job, const RawChoice& choice, const CacheReport
             candidates.push_back({candidate.logprob, candidate.token});
         top.push_back(std::move(candidates));
     }
-    Json meta = {{"id", id},
+    Json meta = {{"id", answer.id},
                  {"prompt_tokens", job.prompt.size()},
                  {"completion_tokens", choice.tokens.size()},
-                 {"cached_tokens", cache.cached_tokens},
+                 {"cached_tokens", answer.cache.cached_tokens},
                  {"finish_reason", finish_json(choice, job.tokens_max)},
                  {"weight_version", "0"}};
     if (job.top_logprobs >= 0) {
@@ -74,17 +80,20 @@ Json generate_json(const RawJob& job, const RawChoice& choice, const CacheReport
         meta["output_token_model_logprobs"] = std::move(own);
         meta["output_top_logprobs"] = std::move(top);
     }
-    return {{"text", choice.text.text()}, {"output_ids", std::move(ids)}, {"meta_info", meta}};
+    return {{"text", choice.text.text().substr(sent.bytes, choice.text.certain() - sent.bytes)},
+            {"output_ids", std::move(ids)},
+            {"meta_info", std::move(meta)}};
 }
 
-Result<void> stream_generate(Service& service, net::Exchange& exchange, const RawJob& job,
-                             const std::string& id) {
+Result<void> stream_generate(Service& service, net::Exchange& exchange, const RawJob& job) {
     EventStream events(exchange);
     TRY(check_prompt(service, job.prompt));
     TRY(events.begin({}));
-    const RawSink sink = [&](size_t i, const RawChoice& choice) -> Result<void> {
-        Json chunk = generate_json(job, choice, {}, id);
+    std::vector<Sent> sent(job.choices);
+    const RawSink sink = [&](size_t i, const RawAnswer& so_far) -> Result<void> {
+        Json chunk = generate_json(job, so_far, i, sent[i]);
         chunk["index"] = i;
+        sent[i] = {so_far.choices[i].text.certain(), so_far.choices[i].tokens.size()};
         return events.send(chunk);
     };
     const Result<RawAnswer> answer =
@@ -99,13 +108,12 @@ Result<void> stream_generate(Service& service, net::Exchange& exchange, const Ra
 
 Result<void> serve_generate(Service& service, net::Exchange& exchange, const JsonText& body) {
     const RawJob job = TRY(read_generate(body, service));
-    const std::string id = TRY(string_field(body, "rid")).value_or("");
     if (TRY(bool_field(body, "stream")).value_or(false))
-        return stream_generate(service, exchange, job, id);
+        return stream_generate(service, exchange, job);
     const RawAnswer answer = TRY(run_raw(service, exchange, job, nullptr, nullptr));
     Json all = Json::array();
-    for (const RawChoice& choice : answer.choices)
-        all.push_back(generate_json(job, choice, answer.cache, id.empty() ? answer.id : id));
+    for (size_t i = 0; i < answer.choices.size(); ++i)
+        all.push_back(generate_json(job, answer, i, {}));
     respond_json(exchange, 200, all.size() == 1 ? all[0] : all);
     return {};
 }

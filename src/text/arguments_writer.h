@@ -20,6 +20,7 @@ class ArgumentsWriter {
     std::string end_string();
     std::string end_call();
 
+    bool is_empty() const { return is_empty_; }  // no parameter yet
     // The parameter just begun had been there before.
     bool is_repeating() const { return is_repeating_; }
     bool has_repeated() const { return has_repeated_; }

@@ -100,10 +100,7 @@ Result<void> CallGrammar::add_alternative(Automaton& rule, uint32_t from, uint32
                               "parameters: the name \"{}\" cannot be written in a call", name);
         }
     }
-    const bool is_closed =
-        node.additional && std::any_of(node.additional->begin(), node.additional->end(),
-                                       [](const Json* schema) { return *schema == false; });
-    if (!is_closed) list.additional = TRY(other_parameter_rule(node, compiler));
+    if (!is_closed(node)) list.additional = TRY(other_parameter_rule(node, compiler));
     list.any_order = list.members.size() <= kUnorderedParametersMax;
     const uint32_t last = rule.add_state();
     const auto separator = [&](uint32_t state) { return rule.add_call(state, open_parameter_); };

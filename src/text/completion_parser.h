@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -55,6 +56,9 @@ struct ServingParserOptions {
     bool json_mode = false;   // section 13, "JSON mode"
     bool parse_tools = true;  // false (tool_choice none): tags are plain text of the answer
     bool control_markers_only = false;  // markers count only where push() says kControl
+    // A parameter of this name can only be a wrapper around the tool's arguments. A call that has
+    // it alone, with an object as its value, gets that object as its arguments. Null: no name can.
+    std::function<bool(std::string_view tool, std::string_view parameter)> is_wrapper;
 };
 
 class ServingParser {
@@ -86,6 +90,7 @@ class ServingParser {
     const ParsedMessage& message() const;
     // For metrics.
     size_t repaired_values() const;  // non-string values that were no JSON, sent as strings
+    size_t unwrapped_calls() const;
 
   private:
     struct State;

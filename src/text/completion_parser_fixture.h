@@ -61,6 +61,7 @@ struct ServingRun {
     bool stopped = false;
     bool is_malformed = false;
     size_t repaired_values = 0;
+    size_t unwrapped_calls = 0;
     std::string problem;  // of the events' order or text; empty: none
 };
 
@@ -136,6 +137,7 @@ ServingRun run_serving(std::string_view text, const ServingParserOptions& option
     run.stopped = parser.stopped();
     run.is_malformed = parser.is_malformed();
     run.repaired_values = parser.repaired_values();
+    run.unwrapped_calls = parser.unwrapped_calls();
     check_run(run);
     return run;
 }
@@ -156,8 +158,9 @@ inline std::string shown(const ServingRun& run) {
     Json calls = Json::array();
     for (const StreamedCall& call : run.calls)
         calls.push_back({call.name, call.arguments, call.ended});
-    return shown(run.message) + dump_json({run.reasoning, run.content, calls, run.stopped,
-                                           run.is_malformed, run.repaired_values, run.problem});
+    return shown(run.message) +
+           dump_json({run.reasoning, run.content, calls, run.stopped, run.is_malformed,
+                      run.repaired_values, run.unwrapped_calls, run.problem});
 }
 
 }  // namespace baleen

@@ -77,11 +77,6 @@ bool has_structure(const SchemaNode& node, TypeSet types) {
     return !node.values && (node.types & types & (kArrayType | kObjectType)) != 0;
 }
 
-bool is_closed(const SchemaNode& node) {
-    return node.additional && std::any_of(node.additional->begin(), node.additional->end(),
-                                          [](const Json* schema) { return *schema == false; });
-}
-
 // Says nothing at all.
 bool is_anything(const SchemaNode& node) {
     return node.types == kAllTypes && !node.values && is_any_string(node) && is_unbounded(node) &&

@@ -358,7 +358,7 @@ TEST(OutputConstraint, TheCanonicalTokensOfACallAreAllowed) {
     }
 }
 
-TEST(OutputConstraint, AutoLeavesTextFreeAndOpensBlocksOnlyAfterLessThan) {
+TEST(OutputConstraint, RowA5_AutoLeavesTextFreeAndOpensBlocksOnlyAfterLessThan) {
     const auto output = constraint(rules_with_tools(ToolChoice::kAuto));
     ASSERT_TRUE(feed(*output, "Some text, a tag </x> and \xF0\x9F\x98\x80."));
     std::vector<uint64_t> bits = mask_of(*output);

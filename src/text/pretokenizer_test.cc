@@ -99,7 +99,7 @@ char32_t random_code_point(Rng& rng) {
     return first + static_cast<char32_t>(rng.next_below(last - first + 1));
 }
 
-TEST(PreTokenizer, AgreesWithPcre2OnRandomText) {
+TEST(PreTokenizer, RowC10_AgreesWithPcre2OnRandomText) {
     Rng rng(2);
     for (int i = 0; i < 40'000; ++i) {
         std::string text;

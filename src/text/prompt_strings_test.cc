@@ -35,7 +35,7 @@ TEST(PromptStrings, EffortPrefixesAreTheSharedBytes) {
     EXPECT_FALSE(effort_prefix(Dialect::kV4, Effort::kLow, std::nullopt).has_value());
 }
 
-TEST(PromptStrings, V41NamesItsBudgets) {
+TEST(PromptStrings, RowC4_V41NamesItsBudgets) {
     const auto line = [](const std::string& budget) {
         std::string text = shared_string({"effort_prefix", "v41_template"});
         return text.replace(text.find("{budget}"), 8, budget);
@@ -50,7 +50,7 @@ TEST(PromptStrings, V41NamesItsBudgets) {
     EXPECT_FALSE(effort_prefix(Dialect::kV4_0731, Effort::kUnnamed, 50).has_value());
 }
 
-TEST(PromptStrings, SectionsAreTheSharedBytes) {
+TEST(PromptStrings, RowC9_SectionsAreTheSharedBytes) {
     for (const auto& [dialect, name] :
          {std::pair{Dialect::kV4, "v4"}, {Dialect::kV4_0731, "v4"}, {Dialect::kV41, "v41"}}) {
         EXPECT_EQ(tools_before_schemas(dialect),

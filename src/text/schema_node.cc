@@ -163,6 +163,11 @@ const SchemaList* SchemaNode::find_property(const std::string& name) const {
     return nullptr;
 }
 
+bool is_closed(const SchemaNode& node) {
+    return node.additional && std::any_of(node.additional->begin(), node.additional->end(),
+                                          [](const Json* schema) { return *schema == false; });
+}
+
 const Json& SchemaDocument::never() {
     static const Json schema(false);
     return schema;

@@ -57,6 +57,9 @@ struct SchemaNode {
     const SchemaList* find_property(const std::string& name) const;
 };
 
+// No members but the listed ones.
+bool is_closed(const SchemaNode& node);
+
 // The one type that a value has.
 TypeSet json_type(const Json& value);
 

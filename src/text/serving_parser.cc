@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "text/argument_json.h"
+#include "text/arguments_wrapper.h"
 #include "text/arguments_writer.h"
 #include "text/completion_parser.h"
 #include "text/json_extent.h"
@@ -39,6 +40,7 @@ struct ServingParser::State {
     bool in_calls = false;
     bool is_malformed = false;
     size_t repaired_values = 0;
+    size_t unwrapped_calls = 0;
     std::vector<ParserEvent>* events = nullptr;  // of the push under way
     size_t first_event = 0;                      // that it has added
     ParserState state = ParserState::kAnswer;
@@ -72,6 +74,7 @@ struct ServingParser::State {
     JsonExtent json_;
     std::string held_;  // a name, or a value that must be JSON, so far
     ArgumentsWriter arguments_;
+    ArgumentsWrapper wrapper_;
 };
 
 ServingParser::State::State(ServingParserOptions given) : options(std::move(given)) {
@@ -226,13 +229,19 @@ void ServingParser::State::act(Mark mark, const std::string& text) {
 
 void ServingParser::State::begin_call() {
     arguments_ = ArgumentsWriter();
+    wrapper_ = ArgumentsWrapper();
     message.tool_calls.push_back({.name = std::exchange(held_, {})});
     emit_event(ParserEvent::Kind::kCallBegin, message.tool_calls.back().name);
     enter(ParserState::kParameters);
 }
 
 void ServingParser::State::begin_parameter() {
-    emit_arguments(arguments_.begin_parameter(std::exchange(held_, {})));
+    const std::string name = std::exchange(held_, {});
+    wrapper_.give_up();  // it is not alone
+    if (arguments_.is_empty() && options.is_wrapper &&
+        options.is_wrapper(message.tool_calls.back().name, name))
+        wrapper_.open();
+    emit_arguments(arguments_.begin_parameter(name));
     is_malformed |= arguments_.is_repeating();
     enter(ParserState::kParameterKind);
 }
@@ -245,6 +254,7 @@ void ServingParser::State::end_value() {
         const std::string_view json = trimmed(value);
         const bool is_json = is_json_value(json);
         if (!is_json) ++repaired_values;
+        if (wrapper_.is_open()) wrapper_.add_text(decoded_once(json));
         emit_arguments(arguments_.value(is_json ? std::string(json) : json_quoted(json)));
     }
     enter(ParserState::kParameters);
@@ -252,7 +262,9 @@ void ServingParser::State::end_value() {
 
 // tag: the beginning of whatever closing tag ended the call. It may be that of the block.
 void ServingParser::State::close_call(const std::string& tag) {
-    emit_arguments(arguments_.end_call());
+    std::optional<std::string> inside = wrapper_.close();
+    unwrapped_calls += inside ? 1 : 0;
+    emit_arguments(inside ? std::move(*inside) : arguments_.end_call());
     ParsedCall& call = message.tool_calls.back();
     if (arguments_.has_repeated()) call.arguments = arguments_.without_repetitions(call.arguments);
     call.complete = true;
@@ -284,7 +296,10 @@ void ServingParser::State::emit(std::string_view text) {
         case ParserState::kCallName:
         case ParserState::kParameterName:
         case ParserState::kJsonValue: held_ += text; break;
-        case ParserState::kStringValue: emit_arguments(arguments_.string_piece(text)); break;
+        case ParserState::kStringValue:
+            wrapper_.add_text(text);
+            emit_arguments(arguments_.string_piece(text));
+            break;
         case ParserState::kCalls:
         case ParserState::kParameters:
         case ParserState::kParameterKind:
@@ -293,6 +308,8 @@ void ServingParser::State::emit(std::string_view text) {
 }
 
 void ServingParser::State::emit_arguments(std::string piece) {
+    piece = wrapper_.pass(std::move(piece));
+    if (piece.empty()) return;
     message.tool_calls.back().arguments += piece;
     emit_event(ParserEvent::Kind::kCallArguments, std::move(piece));
 }
@@ -349,6 +366,9 @@ const ParsedMessage& ServingParser::message() const {
 }
 size_t ServingParser::repaired_values() const {
     return state_->repaired_values;
+}
+size_t ServingParser::unwrapped_calls() const {
+    return state_->unwrapped_calls;
 }
 
 }  // namespace baleen

@@ -100,6 +100,37 @@ void add_values(const DsmlParameter& parameter, const std::string& json,
     scripts.push_back(std::move(parallel));
 }
 
+// Row A7: what of a wrapper goes out must not be taken back.
+void add_wrappers(std::vector<Script>& scripts) {
+    const ServingParserOptions options{.is_wrapper = [](std::string_view, std::string_view name) {
+        return name == "input" || name == "arguments";
+    }};
+    const auto add = [&](const std::vector<DsmlParameter>& parameters,
+                         const std::string& arguments) {
+        scripts.push_back({write_dsml({{"f", parameters}}), one_call("", arguments), options});
+        scripts.push_back({write_dsml({{"f", parameters}, {"f", parameters}}, kMark, true),
+                           {"", "", {{"f", arguments, true}, {"f", arguments, true}}},
+                           options});
+    };
+    for (const bool is_string : {true, false})
+        for (const std::string blank : {"", " \n"}) {
+            add({{"input", blank + R"({"q": "a </p> \u00e9"})" + blank, is_string}},
+                R"({"q": "a </p> \u00e9"})");
+            add({{"arguments", blank + "{}" + blank, is_string}}, "{}");
+        }
+    add({{"input", R"("{\"q\": 1}")", false}}, R"({"q": 1})");
+    add({{"input", "{not"}}, R"({"input": "{not"})");
+    add({{"input", " {not", false}}, R"({"input": "{not"})");
+    add({{"input", "\n <x>"}}, R"({"input": "\n <x>"})");
+    add({{"input", "<"}}, R"({"input": "<"})");
+    add({{"input", ""}}, R"({"input": ""})");
+    add({{"input", "[{}]", false}}, R"({"input": [{}]})");
+    add({{"input", "{}"}, {"q", "{}"}}, R"({"input": "{}", "q": "{}"})");
+    add({{"input", R"({"q": 1})", false}, {"arguments", "{}", false}},
+        R"({"input": {"q": 1}, "arguments": {}})");
+    add({{"q", "{}"}, {"input", "{}"}}, R"({"q": "{}", "input": "{}"})");
+}
+
 void add_doubled_bars(std::vector<Script>& scripts) {
     for (const std::string& bars : {kDoubled, "\uFF5C" + kMark})
         for (const bool is_spaced : {false, true})
@@ -180,6 +211,7 @@ std::vector<Script> make_scripts() {
         add_values({"a", value.raw, false}, value.is_json ? std::string(json) : json_quoted(json),
                    scripts);
     }
+    add_wrappers(scripts);
     add_doubled_bars(scripts);
     add_empty_calls(scripts);
     add_unfinished(scripts);

@@ -150,8 +150,68 @@ TEST(ServingParser, RowA6_TheFlagAloneDecidesTheType) {
     EXPECT_EQ(arguments(one_call("[1, null]", false)), R"({"a": [1, null]})");
 }
 
-// Unwrapping needs the tool's schema, which the parser does not know.
-TEST(ServingParser, RowA7_WrappedArgumentsArePassedOnAsTheyAre) {
+ServingParserOptions wraps_in(const std::string& wrapper) {
+    return {.is_wrapper = [wrapper](std::string_view tool, std::string_view parameter) {
+        return tool == "f" && parameter == wrapper;
+    }};
+}
+
+TEST(ServingParser, RowA7_WrappedArgumentsAreUnwrapped) {
+    for (const DsmlParameter& wrapper :
+         {DsmlParameter{"input", R"({"q": [1]})", false},
+          DsmlParameter{"input", R"( {"q": [1]} )", false}, DsmlParameter{"input", R"({"q": [1]})"},
+          DsmlParameter{"input", "\n {\"q\": [1]}\n"},
+          DsmlParameter{"input", R"("{\"q\": [1]}")", false}}) {
+        const ServingRun run = run_whole(write_dsml({{"f", {wrapper}}}), wraps_in("input"));
+        EXPECT_EQ(run.problem, "");
+        EXPECT_EQ(run.message.tool_calls[0].arguments, R"({"q": [1]})") << wrapper.value;
+        EXPECT_EQ(run.unwrapped_calls, 1u);
+    }
+    const ServingRun empty = run_whole(
+        write_dsml({{"f", {{"input", "{}", false}}}, {"f", {{"input", "{}"}}}}), wraps_in("input"));
+    EXPECT_EQ(shown(empty.message), message("", "", {{"f", "{}", true}, {"f", "{}", true}}));
+    EXPECT_EQ(empty.unwrapped_calls, 2u);
+}
+
+TEST(ServingParser, RowA7_WhatIsNoWrapperStaysAsItIs) {
+    const auto expect_kept = [](const DsmlCall& call, const std::string& expected) {
+        const ServingRun run = run_whole(write_dsml({call}), wraps_in("input"));
+        EXPECT_EQ(run.problem, "");
+        EXPECT_EQ(run.message.tool_calls[0].arguments, expected);
+        EXPECT_EQ(run.unwrapped_calls, 0u) << expected;
+    };
+    expect_kept({"f", {{"input", "ls"}}}, R"({"input": "ls"})");
+    expect_kept({"f", {{"input", ""}}}, R"({"input": ""})");
+    expect_kept({"f", {{"input", " "}}}, R"({"input": " "})");
+    expect_kept({"f", {{"input", "{ ls; }"}}}, R"({"input": "{ ls; }"})");
+    expect_kept({"f", {{"input", "{} {}"}}}, R"({"input": "{} {}"})");
+    expect_kept({"f", {{"input", "[{}]", false}}}, R"({"input": [{}]})");
+    expect_kept({"f", {{"input", "{", false}}}, R"({"input": "{"})");
+    // Not alone.
+    expect_kept({"f", {{"input", "{}"}, {"b", "x"}}}, R"({"input": "{}", "b": "x"})");
+    expect_kept({"f", {{"b", "x"}, {"input", "{}"}}}, R"({"b": "x", "input": "{}"})");
+    // Another tool, another name, one wrapper too many.
+    expect_kept({"g", {{"input", "{}"}}}, R"({"input": "{}"})");
+    expect_kept({"f", {{"arguments", "{}", false}}}, R"({"arguments": {}})");
+    const ServingRun twice =
+        run_whole(write_dsml({{"f", {{"input", R"({"input": {"q": 1}})"}}}}), wraps_in("input"));
+    EXPECT_EQ(twice.message.tool_calls[0].arguments, R"({"input": {"q": 1}})");
+}
+
+TEST(ServingParser, RowA7_OnlyWhatMayBeAWrapperIsHeldBack) {
+    const auto held_bytes = [](const std::string& value) {
+        ServingParser parser(wraps_in("input"));
+        std::vector<ParserEvent> events;
+        const std::string text = write_dsml({{"f", {{"input", value}}}});
+        parser.push(text.substr(0, text.find(value) + value.size()), events);
+        return value.size() + std::string(R"({"input": ")").size() -
+               parser.message().tool_calls[0].arguments.size();
+    };
+    EXPECT_EQ(held_bytes("a plain text {"), 0u);
+    EXPECT_EQ(held_bytes("{ a value } that may be one"), 38u);
+}
+
+TEST(ServingParser, RowA7_WithoutASchemaWrappedArgumentsArePassedOn) {
     EXPECT_EQ(arguments(write_dsml({{"f", {{"arguments", R"({"q": 1})", false}}}})),
               R"({"arguments": {"q": 1}})");
     EXPECT_EQ(arguments(write_dsml({{"f", {{"arguments", R"({"q": 1})"}}}})),

@@ -114,7 +114,7 @@ TEST(TokenizerV4, PlainEncodingKnowsNoAddedToken) {
     EXPECT_EQ(v4().encode("<think>").value(), Ids{128821});
 }
 
-TEST(TokenizerV4, StressTextsOfTheReference) {
+TEST(TokenizerV4, RowC10_StressTextsOfTheReference) {
     const Json cases = read_json("tests/golden/tokenizer-stress.json")["cases"];
     ASSERT_GE(cases.size(), 100u);
     for (const Json& c : cases) {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,8 @@ from conftest import Json, StartServer, tool
 
 CHAT = "/v1/chat/completions"
 BAR = "\uFF5C"
+EOS = f"<{BAR}end\u2581of\u2581sentence{BAR}>"
+PAGE_TOKENS = 128
 USER = [{"role": "user", "content": "go"}]
 TOOLS = [tool("bash", command="string"), tool("list", items="array")]
 
@@ -63,6 +68,51 @@ def test_RowA_completions(serve: StartServer, row: str, raw: str, calls: list, c
     assert "DSML" not in str(events) and BAR not in str(events)
 
 
+@pytest.mark.parametrize("string", ["true", "false"])
+@pytest.mark.parametrize("wrapper", ["arguments", "input"])
+def test_RowA7_wrapped_arguments_are_unwrapped(serve: StartServer, wrapper: str,
+                                               string: str) -> None:
+    raw = "t</think>" + block(invoke("bash", parameter(wrapper, '{"command": "ls"}', string)))
+    body = {"messages": USER, "tools": TOOLS}
+    with serve([{"raw": raw}] * 2 + [{"content": "done"}]) as server:
+        deltas = [c["delta"] for e in server.stream(CHAT, body) if e.data != "[DONE]"
+                  for c in e.data["choices"]]
+        pieces = [call["function"].get("arguments", "") for delta in deltas
+                  for call in delta.get("tool_calls", [])]
+        assert "".join(pieces) == '{"command": "ls"}'
+        message = server.ok(CHAT, body)["choices"][0]["message"]
+        call = message["tool_calls"][0]
+        assert json.loads(call["function"]["arguments"]) == {"command": "ls"}
+        assert server.metric("baleen_unwrapped_calls_total") == 2
+        # What comes back unwrapped is rendered from the tokens that were sampled, wrapper included.
+        messages = [*USER, {"role": "assistant", "tool_calls": [call]},
+                    {"role": "tool", "tool_call_id": call["id"], "content": "a"}]
+        ids = server.ok("/tokenize", {"messages": messages, "tools": TOOLS})["tokens"]
+        assert raw + EOS in server.ok("/detokenize", {"tokens": ids})["text"]
+        server.ok(CHAT, {"messages": messages, "tools": TOOLS})
+        log = server.request_log()
+    assert log[-1]["replayed_messages"] == 1 and log[-1]["divergence"] is None
+    known = log[-2]["prompt_tokens"] + log[-2]["completion_tokens"]
+    assert log[-1]["cached_tokens"] >= known - PAGE_TOKENS
+
+
+@pytest.mark.parametrize("schema", [
+    {"type": "object", "properties": {"arguments": {"type": "object"}}},
+    {"type": "object"},
+    None,  # another tool than the declared one
+])
+def test_RowA7_what_the_schema_allows_is_no_wrapper(serve: StartServer, schema: Any) -> None:
+    raw = "t</think>" + block(invoke("f", parameter("arguments", '{"command": "ls"}', "false")))
+    declared = tool("g", command="string")
+    if schema is not None:
+        declared["function"] |= {"name": "f", "parameters": schema}
+    with serve([{"raw": raw}]) as server:
+        message = server.ok(CHAT, {"messages": USER, "tools": [declared]})["choices"][0]["message"]
+        assert server.metric("baleen_unwrapped_calls_total") == 0
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {
+        "arguments": {"command": "ls"}}
+
+
 def test_RowA8_repairs_are_counted(serve: StartServer) -> None:
     with serve([{"raw": COMPLETIONS[4][1]}]) as server:
         server.ok(CHAT, {"messages": USER, "tools": TOOLS})
@@ -85,6 +135,136 @@ def test_RowA13_repeated_calls_are_counted(serve: StartServer) -> None:
                                    "content": "a"}]
         server.ok(CHAT, {"messages": messages, "tools": TOOLS})
         assert server.metric("baleen_repeated_calls_total") == 1
+
+
+RESPONSES_TOOLS = [{"type": "function", **t["function"]} for t in TOOLS]
+MESSAGES_TOOLS = [{"name": t["function"]["name"], "input_schema": t["function"]["parameters"]}
+                  for t in TOOLS]
+
+
+@pytest.mark.parametrize(("path", "body", "sign"), [
+    (CHAT, {"messages": USER, "tools": TOOLS}, '"finish_reason": "tool_calls"'),
+    ("/v1/responses", {"input": "go", "tools": RESPONSES_TOOLS}, '"type": "function_call"'),
+    ("/v1/messages", {"messages": USER, "tools": MESSAGES_TOOLS, "max_tokens": 999},
+     '"type": "tool_use"'),
+])
+def test_RowA14_calls_are_parsed_without_any_option(serve: StartServer, path: str, body: Json,
+                                                    sign: str) -> None:
+    with serve([{"raw": f"t</think>Ok.\n\n{CALL}"}] * 2) as server:
+        whole = json.dumps(server.ok(path, body), ensure_ascii=False)
+        stream = json.dumps([e.data for e in server.stream(path, body)], ensure_ascii=False)
+    for answer in (whole, stream):
+        assert sign in answer and '"name": "bash"' in answer
+        assert "DSML" not in answer and BAR not in answer and "invoke" not in answer
+
+
+def test_RowB3_reasoning_may_be_missing_or_unwanted(serve: StartServer) -> None:
+    """Turns without calls need no reasoning beside tools, and no field is ever forbidden."""
+    bare: Json = {"role": "assistant", "content": "b"}
+    full = bare | {"reasoning_content": "r"}
+    def history(turn: Json) -> list[Json]:
+        return [*USER, turn, {"role": "user", "content": "c"}]
+
+    for options in ((), ("--strict-deepseek",)):
+        with serve([], *options) as server:
+            counts = {}
+            for name, turn in (("bare", bare), ("full", full)):
+                for tools in ([], TOOLS):
+                    body = {"messages": history(turn), "tools": tools}
+                    reply = server.post(CHAT, body)
+                    assert reply.status == 200, reply.body
+                    counts[name, bool(tools)] = reply.json["usage"]["prompt_tokens"]
+        assert counts["full", False] == counts["bare", False]  # flushed at the new user message
+        assert counts["full", True] == counts["bare", True] + 1  # kept
+
+
+@pytest.mark.parametrize(("thinking", "raw", "reasoning", "content"), [
+    ("disabled", "answer", None, "answer"),
+    ("disabled", "</think>answer", None, "answer"),
+    ("enabled", "answer</think>", "answer", None),
+    ("enabled", "t</think></think>answer", "t", "answer"),
+])
+def test_RowB5_the_prompt_says_where_the_answer_begins(
+        serve: StartServer, thinking: str, raw: str, reasoning: str | None,
+        content: str | None) -> None:
+    body = {"messages": USER, "thinking": {"type": thinking}}
+    with serve([{"raw": raw}] * 2) as server:
+        message = server.ok(CHAT, body)["choices"][0]["message"]
+        deltas = [c["delta"] for e in server.stream(CHAT, body) if e.data != "[DONE]"
+                  for c in e.data["choices"]]
+    assert (message.get("reasoning_content") or None, message["content"] or None) == (
+        reasoning, content)
+    for key, expected in (("reasoning_content", reasoning), ("content", content)):
+        assert "".join(d.get(key) or "" for d in deltas) == (expected or "")
+
+
+@pytest.fixture(scope="module")
+def v41(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with the control tokens of dialect v41 in place of two unused ones."""
+    folder = tmp_path_factory.mktemp("v41") / "tiny"
+    shutil.copytree(tiny, folder)
+    text = json.dumps(json.loads((folder / "tokenizer.json").read_text()), ensure_ascii=False)
+    for old, new in (("domain", "System"), ("title", "deepseek_image")):
+        assert f"<{BAR}{old}{BAR}>" in text
+        text = text.replace(f"<{BAR}{old}{BAR}>", f"<{BAR}{new}{BAR}>")
+    (folder / "tokenizer.json").write_text(text)
+    return folder
+
+
+def prompt_text(server: Any, body: Json) -> str:
+    return server.ok("/detokenize", {"tokens": server.ok("/tokenize", body)["tokens"]})["text"]
+
+
+def test_RowC4_named_efforts_of_v41(serve: StartServer, v41: Path, shared: Path) -> None:
+    strings = json.loads((shared / "spec/prompt-strings.json").read_text())["strings"]
+    template = strings["effort_prefix"]["v41_template"]
+    with serve([], "--dialect", "v41", model=v41) as server:
+        for fields, budget in (({"reasoning_effort": "low"}, 50),
+                               ({"reasoning_effort": "high"}, 75), ({}, 75),
+                               ({"reasoning_effort": "max"}, 100)):
+            text = prompt_text(server, {"messages": USER, **fields})
+            line = template.replace("{budget}", str(budget))
+            assert text == (f"{strings['bos']}<{BAR}System{BAR}>{line}{strings['user']}go"
+                            f"{strings['assistant']}{strings['think_open']}")
+
+
+@pytest.mark.parametrize("dialect", ["v4", "v4-0731", "v41"])
+def test_RowC7_an_image_marker_that_somebody_typed(serve: StartServer, v41: Path,
+                                                   dialect: str) -> None:
+    marker = f"<{BAR}deepseek_image{BAR}>"
+    with serve([], "--dialect", dialect, model=v41) as server:
+        messages: list[Json] = [{"role": "user", "content": f"What is {marker}?"}]
+        for _ in range(2):  # also once it is history
+            reply = server.post(CHAT, {"messages": messages})
+            assert reply.status == 200, reply.body
+            messages += [{"role": "assistant", "content": f"{marker}."},
+                         {"role": "user", "content": "And now?"}]
+        ids = server.ok("/tokenize", {"messages": messages})["tokens"]
+        image = server.ok("/tokenize", {"text": marker})["tokens"]
+        assert len(image) == 1 and image[0] not in ids
+        assert prompt_text(server, {"messages": messages}).count(marker) == 3
+
+
+@pytest.mark.parametrize("dialect", ["v4", "v4-0731"])
+def test_RowC9_the_prompt_is_the_vendors_to_the_byte(serve: StartServer, shared: Path,
+                                                     dialect: str) -> None:
+    strings = json.loads((shared / "spec/prompt-strings.json").read_text())["strings"]
+    tools = [tool("bash", command="string"), tool("list", items="array")]
+    tools[0]["function"]["description"] = 'K\u00f6ln: <a> & "b"\n\u2028'
+    response_format = {"type": "json_schema", "json_schema": {
+        "name": "x", "schema": {"type": "object", "properties": {"\u00e9": {"type": "number"}}}}}
+    body = {"messages": [{"role": "system", "content": "S"}, *USER], "tools": tools,
+            "response_format": response_format, "reasoning_effort": "max"}
+    section = strings["tools_section"]
+    schemas = [json.dumps(t["function"], ensure_ascii=False) for t in tools]
+    expected = (strings["bos"] + strings["effort_prefix"][dialect]["max"] + "S"
+                + strings["section_separator"] + section["v4"]["before_schemas"]
+                + section["schema_separator"].join(schemas) + section["v4"]["after_schemas"]
+                + strings["section_separator"] + strings["response_format_prefix"]
+                + json.dumps(response_format, ensure_ascii=False) + strings["user"] + "go"
+                + strings["assistant"] + strings["think_open"])
+    with serve([], "--dialect", dialect) as server:
+        assert prompt_text(server, body) == expected
 
 
 def test_RowC5_one_effort_for_all_endpoints(serve: StartServer) -> None:

@@ -69,6 +69,12 @@ def test_routes(serve: StartServer) -> None:
         assert server.post(CHAT, b"{").status == 400
         assert server.post(CHAT, b"[]").status == 400
         assert server.post(CHAT, b'{"messages": "\xff"}').status == 400
+        good = json.dumps({"messages": USER}).encode()
+        assert server.post(CHAT, b" " + good + b"\n\t ").status == 200
+        for bad in (good + b"\0", good + b"\0{}", good + b"x", good + good, b"\0" + good,
+                    b"\xef\xbb\xbf" + good, good.replace(b"hello", b"hel\0lo")):
+            reply = server.post(CHAT, bad)
+            assert reply.status == 400 and "body" in reply.json["error"]["message"], bad
         ids = server.ok("/tokenize", {"text": "hi<think>"})["tokens"]
         assert len(ids) == 3
         assert len(server.ok("/tokenize", {"text": "hi<think>", "plain": True})["tokens"]) == 9
@@ -102,6 +108,56 @@ def test_generate_takes_and_gives_tokens(serve: StartServer) -> None:
     assert [pair[1] for pair in meta["output_token_logprobs"]] == one["output_ids"]
     assert meta["finish_reason"] == {"type": "length", "length": 12}
     assert longer["meta_info"]["prompt_tokens"] == 7
+
+
+def test_generate_streams_only_what_is_new(serve: StartServer) -> None:
+    body = {"input_ids": [0, 40, 41], "return_logprob": True, "top_logprobs_num": 1, "rid": "me",
+            "sampling_params": {"max_new_tokens": 12, "temperature": 0.7, "sampling_seed": 9,
+                                "ignore_eos": True, "n": 2}}
+    with serve() as server:
+        whole = server.ok("/generate", body)
+        events = server.stream("/generate", body)
+        again = server.stream("/generate", body)
+    assert events[-1].data == "[DONE]"
+    for i, one in enumerate(whole):
+        chunks = [e.data for e in events[:-1] if e.data["index"] == i]
+        assert len(chunks) > 3
+        assert all(len(c["output_ids"]) <= 2 for c in chunks)
+        assert sum((c["output_ids"] for c in chunks), []) == one["output_ids"]
+        assert "".join(c["text"] for c in chunks) == one["text"]
+        for key in ("output_token_logprobs", "output_token_model_logprobs", "output_top_logprobs"):
+            assert sum((c["meta_info"][key] for c in chunks), []) == one["meta_info"][key]
+        counts = [c["meta_info"]["completion_tokens"] for c in chunks]
+        assert counts == sorted(counts) and counts[-1] == 12
+        assert [c["meta_info"]["finish_reason"] for c in chunks[:-1]] == [None] * (len(chunks) - 1)
+        assert chunks[-1]["meta_info"]["finish_reason"] == one["meta_info"]["finish_reason"]
+        assert {c["meta_info"]["id"] for c in chunks} == {"me"}
+    assert again[0].data["meta_info"]["cached_tokens"] > 0
+
+
+def test_http_errors_have_the_apis_form(serve: StartServer) -> None:
+    def raw(server: Server, request: bytes) -> dict:
+        with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as sock:
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
+            response = http.client.HTTPResponse(sock)
+            response.begin()
+            assert response.headers["content-type"] == "application/json"
+            return json.loads(response.read()) | {"status": response.status}
+
+    too_long = b"Host: localhost\r\nContent-Length: 99999999999\r\n\r\n"
+    with serve([]) as server:
+        chat = raw(server, b"POST /v1/chat/completions HTTP/1.1\r\n" + too_long)
+        messages = raw(server, b"POST /v1/messages HTTP/1.1\r\n" + too_long)
+        header = raw(server, b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nX: "
+                     + b"x" * 70_000 + b"\r\n\r\n")
+        noise = raw(server, b"\x16\x03\x01\x02\r\n\r\n")
+    assert chat["status"] == 413 and chat["error"]["type"] == "invalid_request_error"
+    assert "bytes" in chat["error"]["message"]
+    assert messages["status"] == 413 and messages["type"] == "error"
+    assert messages["error"]["type"] == "request_too_large"
+    assert header["status"] == 431 and header["type"] == "error"
+    assert noise["status"] == 400 and "malformed" in noise["error"]["message"]
 
 
 def test_same_tokens_whatever_else_runs(serve: StartServer) -> None:

@@ -81,6 +81,10 @@ ServingParserOptions make_options(uint8_t bits) {
                                  .json_mode = (bits & 2) != 0,
                                  .parse_tools = (bits & 4) == 0,
                                  .control_markers_only = (bits & 8) != 0};
+    if ((bits & 32) != 0)
+        options.is_wrapper = [](std::string_view tool, std::string_view parameter) {
+            return !tool.empty() && parameter.size() < 3;
+        };
     if ((bits & 16) != 0) options.stops = {"\n\n", "STOP", "TOST", "\uFF5CDS"};
     return options;
 }
