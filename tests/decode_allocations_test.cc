@@ -16,15 +16,16 @@ std::atomic<size_t> num_allocations{0};
 
 }  // namespace
 
-void* operator new(size_t size) {
+// Not inlined: g++ would see free() meet what operator new returned, and warn.
+[[gnu::noinline]] void* operator new(size_t size) {
     ++num_allocations;
     if (void* p = std::malloc(size)) return p;
     throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+[[gnu::noinline]] void operator delete(void* p) noexcept {
     std::free(p);
 }
-void operator delete(void* p, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept {
     std::free(p);
 }
 
