@@ -234,22 +234,23 @@ def test_json_object_and_schema(serve: StartServer) -> None:
                     assert set(value) == {"name", "age"} and isinstance(value["age"], int)
 
 
-def test_required_calls_from_random_weights(serve: StartServer) -> None:
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.repeat)
+                                        for n in range(1, 8))])
+def test_required_calls_from_random_weights(serve: StartServer, seed: int) -> None:
     import json
 
     tools = [tool("get_weather", city="string", days="integer"), tool("ls")]
     with serve() as server:
-        for seed in range(8):
-            for mode in ("enabled", "disabled"):
-                answer = server.ok(CHAT, {"messages": USER, "tools": tools, "seed": seed,
-                                          "tool_choice": "required", "max_tokens": 600,
-                                          "thinking": {"type": mode}})
-                choice = answer["choices"][0]
-                assert choice["finish_reason"] == "tool_calls", choice
-                for call in choice["message"]["tool_calls"]:
-                    arguments = json.loads(call["function"]["arguments"])
-                    if call["function"]["name"] == "get_weather":
-                        assert isinstance(arguments["city"], str)
-                        assert isinstance(arguments["days"], int)
-                    else:
-                        assert call["function"]["name"] == "ls" and isinstance(arguments, dict)
+        for mode in ("enabled", "disabled"):
+            answer = server.ok(CHAT, {"messages": USER, "tools": tools, "seed": seed,
+                                      "tool_choice": "required", "max_tokens": 600,
+                                      "thinking": {"type": mode}})
+            choice = answer["choices"][0]
+            assert choice["finish_reason"] == "tool_calls", choice
+            for call in choice["message"]["tool_calls"]:
+                arguments = json.loads(call["function"]["arguments"])
+                if call["function"]["name"] == "get_weather":
+                    assert isinstance(arguments["city"], str)
+                    assert isinstance(arguments["days"], int)
+                else:
+                    assert call["function"]["name"] == "ls" and isinstance(arguments, dict)

@@ -292,7 +292,8 @@ def test_stopping_lets_running_requests_finish(serve: StartServer, program: str,
     script = tmp_path / "script.json"
     script.write_text(json.dumps({"turns": [], "otherwise": {"content": "word " * 400}}))
     process = subprocess.Popen([program, "serve", "--model", tiny, "--port", "0", "--script",
-                                script, "--grace", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                script, "--grace", str(TIMEOUT_S)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)

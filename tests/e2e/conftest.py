@@ -13,6 +13,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "repeat: the same again with other data; not under sanitizers")
+
+
 @pytest.fixture(scope="session")
 def program() -> str:
     path = Path(os.environ.get("BALEEN_PROGRAM", REPOSITORY / "build/release/baleen"))
