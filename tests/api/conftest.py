@@ -116,7 +116,8 @@ class Server:
         assert reply.status == 200, reply.body
         return reply.json
 
-    def stream(self, path: str, body: Json) -> list[Event]:
+    def stream(self, path: str, body: Json, *, comments: bool = False) -> list[Event]:
+        """All events; the keep-alive comments, which come when the machine is slow, only if asked."""
         connection = self.connect()
         connection.request("POST", path, json.dumps(body | {"stream": True}).encode(),
                            {"content-type": "application/json"})
@@ -124,7 +125,7 @@ class Server:
         assert response.status == 200, response.read()
         events = list(parse_events(iter(response.readline, b"")))
         connection.close()
-        return events
+        return [e for e in events if comments or e.name != "comment"]
 
     def request_log(self) -> list[Json]:
         return [json.loads(line) for line in self.requests_path.read_text().splitlines()]

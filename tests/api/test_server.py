@@ -253,14 +253,15 @@ def test_keep_alive_during_a_long_prefill(serve: StartServer, path: str, body: d
     else:
         body = body | {"messages": [{"role": "user", "content": text}]}
     with serve([], "--keep-alive-ms", "20") as server:
-        events = server.stream(path, body)
+        events = server.stream(path, body, comments=True)
     assert sum(e.name == sign for e in events) > 3
 
 
 def test_keep_alive_while_a_value_is_withheld(serve: StartServer) -> None:
     turn = {"tool_calls": [{"name": "f", "arguments": {"list": list(range(400))}}]}
     with serve([turn], "--keep-alive-ms", "10") as server:
-        events = server.stream(CHAT, {"messages": USER, "tools": [tool("f", list="array")]})
+        events = server.stream(CHAT, {"messages": USER, "tools": [tool("f", list="array")]},
+                               comments=True)
     names = [e.name for e in events]
     begun = next(i for i, e in enumerate(events) if "tool_calls" in str(e.data))
     assert "comment" in names[begun:]
