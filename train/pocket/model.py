@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from . import quant
 from .config import Config
 
-WINDOW_BLOCK = 128  # queries of a window block see their own block of keys and the one before
+WINDOW = 128
+WINDOW_BLOCK = 64  # queries that share their keys: their own block and the two before
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,25 @@ def unit_streams(X: Tensor, eps: float) -> Tensor:
     return torch.rsqrt(X.flatten(-2).square().mean(-1, keepdim=True) + eps)
 
 
+def read_streams(X: Tensor, m: Tensor, base: Tensor, scale: Tensor, iterations: int, norm_eps: float, eps: float):
+    """Spec 3.2 and 3.3 of X [N, S, D] and its unscaled maps m [N, S*(S+2)]: see HyperConnection.forward."""
+    S = X.shape[1]
+    m = m * unit_streams(X, norm_eps)
+    pre = torch.sigmoid(m[:, :S] * scale[0] + base[:S]) + eps
+    post = 2 * torch.sigmoid(m[:, S : 2 * S] * scale[1] + base[S : 2 * S])
+    mix = (m[:, 2 * S :] * scale[2] + base[2 * S :]).t().reshape(S, S, -1)
+    comb = sinkhorn(mix, iterations, eps).permute(2, 0, 1)
+    return torch.bmm(pre[:, None], X)[:, 0], post, comb
+
+
+def write_streams(y: Tensor, X: Tensor, post: Tensor, comb: Tensor) -> Tensor:
+    """Spec 3.4: comb is applied transposed (source axis summed)."""
+    mixed = comb[:, 0, :, None] * X[:, 0, None]
+    for j in range(1, X.shape[1]):
+        mixed = mixed + comb[:, j, :, None] * X[:, j, None]
+    return mixed + post[:, :, None] * y[:, None]
+
+
 class HyperConnection(nn.Module):
     """The three mappings around one sub-layer. `reads` is the stream that it starts by reading."""
 
@@ -207,21 +227,9 @@ class HyperConnection(nn.Module):
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """X [N, S, D] -> u [N, D], post [N, S], comb [N, S(source), S(destination)]."""
-        c, S = self.config, self.config.hc_mult
-        m = F.linear(X.flatten(-2), self.fn) * unit_streams(X, c.rms_norm_eps)
-        pre = torch.sigmoid(m[:, :S] * self.scale[0] + self.base[:S]) + c.hc_eps
-        post = 2 * torch.sigmoid(m[:, S : 2 * S] * self.scale[1] + self.base[S : 2 * S])
-        mix = (m[:, 2 * S :] * self.scale[2] + self.base[2 * S :]).t().reshape(S, S, -1)
-        comb = sinkhorn(mix, c.hc_sinkhorn_iters, c.hc_eps).permute(2, 0, 1)
-        return torch.bmm(pre[:, None], X)[:, 0], post, comb
-
-
-def hc_post(y: Tensor, X: Tensor, post: Tensor, comb: Tensor) -> Tensor:
-    """Spec 3.4: comb is applied transposed (source axis summed)."""
-    mixed = comb[:, 0, :, None] * X[:, 0, None]
-    for j in range(1, X.shape[1]):
-        mixed = mixed + comb[:, j, :, None] * X[:, j, None]
-    return mixed + post[:, :, None] * y[:, None]
+        c = self.config
+        m = F.linear(X.flatten(-2), self.fn)
+        return read_streams(X, m, self.base, self.scale, c.hc_sinkhorn_iters, c.rms_norm_eps, c.hc_eps)
 
 
 class HyperHead(nn.Module):
@@ -387,16 +395,16 @@ class Attention(nn.Module):
         s_w = torch.matmul(q.reshape(B, -1, WINDOW_BLOCK * H, d), keys.transpose(-1, -2))
         s_w = s_w.reshape(B, T, H, -1) + window_bias(T, q.device)
         sink = self.attn_sink.expand(B, T, H)[..., None]
+        width = keys.shape[2]
         if entries is None or entries.shape[1] == 0:
-            p = torch.softmax(torch.cat((s_w, sink), -1), -1)[..., :-1]
+            p = torch.softmax(torch.cat((s_w, sink), -1), -1).split((width, 1), -1)[0]
             return self._window_values(p, keys, B, T, H)
         s_c = torch.matmul(q.reshape(B, T * H, d), entries.transpose(-1, -2)).view(B, T, H, -1)
         s_c = s_c.masked_fill(~mask.unsqueeze(-2), -1e9)
         p = torch.softmax(torch.cat((s_w, s_c, sink), -1), -1)
-        width = keys.shape[2]
-        p_c = p[..., width:-1].reshape(B, T * H, -1)
-        far = torch.matmul(p_c, entries).view(B, T, H, d)
-        return self._window_values(p[..., :width], keys, B, T, H) + far
+        p_w, p_c, _ = p.split((width, s_c.shape[-1], 1), -1)
+        far = torch.matmul(p_c.reshape(B, T * H, -1), entries).view(B, T, H, d)
+        return self._window_values(p_w, keys, B, T, H) + far
 
     @staticmethod
     def _window_values(p: Tensor, keys: Tensor, B: int, T: int, H: int) -> Tensor:
@@ -506,25 +514,25 @@ def probe_visibility(probes: Probes, B: int, C: int, ratio: int) -> Tensor:
 
 
 def window_keys(window: Tensor) -> Tensor:
-    """[B, T, d] -> [B, T/128, 256, d]: each block after the one before it (zeros at first)."""
+    """[B, T, d] -> [B, T/64, 192, d]: each block after the two before it (zeros at first)."""
     blocks = window.unflatten(1, (-1, WINDOW_BLOCK))
-    before = torch.cat((torch.zeros_like(blocks[:, :1]), blocks[:, :-1]), 1)
-    return torch.cat((before, blocks), 2)
+    before = F.pad(blocks, (0, 0, 0, 0, WINDOW // WINDOW_BLOCK, 0))
+    return torch.cat((before[:, :-2], before[:, 1:-1], blocks), 2)
 
 
 def window_bias(T: int, device) -> Tensor:
-    """[T, 1, 256]: 0 where the key is one of the last 128 tokens, else -1e9."""
+    """[T, 1, 192]: 0 where the key is one of the last 128 tokens, else -1e9."""
     i = torch.arange(T, device=device)
-    j = torch.arange(2 * WINDOW_BLOCK, device=device)
+    j = torch.arange(WINDOW + WINDOW_BLOCK, device=device)
     local = (i % WINDOW_BLOCK)[:, None]
-    allowed = (j > local) & (j <= local + WINDOW_BLOCK)
-    allowed &= (i[:, None] >= WINDOW_BLOCK) | (j >= WINDOW_BLOCK)
+    first = WINDOW - (i - i % WINDOW_BLOCK)[:, None]  # columns before it stand before the sequence
+    allowed = (j > local) & (j <= local + WINDOW) & (j >= first)
     return torch.where(allowed, 0.0, -1e9)[:, None]
 
 
 def rows_before(window: Tensor, probes: Probes) -> tuple[Tensor, Tensor]:
     """The 128 window rows of each probe, [P, 128, d], and their bias [P, 128]."""
-    offset = torch.arange(1 - WINDOW_BLOCK, 1, device=window.device)
+    offset = torch.arange(1 - WINDOW, 1, device=window.device)
     position = probes.position[:, None] + offset
     rows = window[probes.sequence[:, None], position.clamp(min=0)]
     return rows, torch.where(position >= 0, 0.0, -1e9)
@@ -630,9 +638,9 @@ class Block(nn.Module):
         """X [N, S, D], tokens [B, T], N = B*T."""
         u, post, comb = self.hc_attn(X)
         y = self.attn(self.attn_norm(u).view(*tokens.shape, -1), ctx).flatten(0, 1)
-        X = hc_post(y, X, post, comb)
+        X = write_streams(y, X, post, comb)
         u, post, comb = self.hc_ffn(X)
-        return hc_post(self.ffn(self.ffn_norm(u), tokens.flatten(), ctx), X, post, comb)
+        return write_streams(self.ffn(self.ffn_norm(u), tokens.flatten(), ctx), X, post, comb)
 
 
 class MtpBlock(Block):
@@ -658,7 +666,8 @@ class Pocket(nn.Module):
         super().__init__()
         c = self.config = config
         self.embed = nn.Parameter(torch.randn(c.vocab_size, c.hidden_size) * 0.5)
-        self.head = nn.Parameter(torch.randn(c.vocab_size, c.hidden_size) * c.hidden_size**-0.5)
+        # Reading out what was embedded is then a matter of copying it, for every token alike.
+        self.head = nn.Parameter(self.embed.detach() * (c.hidden_size**-0.5 / 0.5))
         self.layers = nn.ModuleList(Block(c, i, ratio, i < c.num_hash_layers)
                                     for i, ratio in enumerate(c.main_ratios))
         self.norm = Norm(c.hidden_size, c.rms_norm_eps)

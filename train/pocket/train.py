@@ -256,7 +256,8 @@ def worker(rank: int, args: argparse.Namespace) -> None:
     if args.ranks > 1:
         dist.init_process_group("gloo", init_method=f"file://{args.run.resolve()}/rendezvous",
                                 rank=rank, world_size=args.ranks)
-    compile_parts(args.compile)
+    if args.compile:
+        compile_parts(args.device)
     trainer = Trainer(STAGES[args.stage], Source(args.data), args.run, device=args.device,
                       seed=args.seed, rank=rank, ranks=args.ranks, start=args.start)
     trainer.train()

@@ -129,3 +129,24 @@ def test_causal(model: Pocket):
         a = model.streams(tokens, model.context(positions, Numerics(), Selection(32)))
         b = model.streams(other, model.context(positions, Numerics(), Selection(32)))
     assert torch.allclose(a[:300], b[:300], atol=1e-5) and not torch.allclose(a[300:], b[300:], atol=1e-2)
+
+
+def test_hyper_connections_in_cpp_are_those_in_pytorch():
+    """Results and all gradients, with a number of tokens that no lane count divides."""
+    from pocket import hyper
+    from pocket.model import read_streams, write_streams
+
+    hyper.load()
+
+    def run(read, write) -> list[torch.Tensor]:
+        g = torch.Generator().manual_seed(6)
+        shapes = ((37, 4, 256), (37, 24), (24,), (3,), (37, 256))
+        X, m, base, scale, y = (torch.randn(s, generator=g).requires_grad_() for s in shapes)
+        u, post, comb = read(X, m, base, scale, 20, 1e-6, 1e-6)
+        out = write(y * u, X, post, comb)
+        out.backward(torch.randn(out.shape, generator=g))
+        return [u, post, comb, out, *(t.grad for t in (X, m, base, scale, y))]
+
+    for mine, reference in zip(run(hyper.ReadStreams.apply, hyper.WriteStreams.apply),
+                               run(read_streams, write_streams)):
+        assert (mine - reference).abs().max() < 1e-5 * reference.abs().max()
