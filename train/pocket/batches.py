@@ -59,7 +59,7 @@ def _row(source: Source, stage: Stage, rng: random.Random, shape: Shape) -> Row:
     low, high = stage.facts_per_1k
     density = low * (high / low) ** rng.random()
     facts = max(2, round(density * shape.T / 1024))
-    questions = max(2, min(shape.T // 64, 24))
+    questions = max(2, min(shape.T // 48, 24))
     return source.recall(rng, shape.T, facts=facts, questions=questions)
 
 

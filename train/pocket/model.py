@@ -666,8 +666,7 @@ class Pocket(nn.Module):
         super().__init__()
         c = self.config = config
         self.embed = nn.Parameter(torch.randn(c.vocab_size, c.hidden_size) * 0.5)
-        # Reading out what was embedded is then a matter of copying it, for every token alike.
-        self.head = nn.Parameter(self.embed.detach() * (c.hidden_size**-0.5 / 0.5))
+        self.head = nn.Parameter(torch.randn(c.vocab_size, c.hidden_size) * c.hidden_size**-0.5)
         self.layers = nn.ModuleList(Block(c, i, ratio, i < c.num_hash_layers)
                                     for i, ratio in enumerate(c.main_ratios))
         self.norm = Norm(c.hidden_size, c.rms_norm_eps)

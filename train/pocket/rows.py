@@ -93,19 +93,19 @@ class Source:
         return Row("text", tokens, np.ones(T, np.float32))
 
     def repeat(self, rng: random.Random, T: int) -> Row:
-        """Random tokens that come again beyond the window: what induction is learnt from."""
-        tokens = np.array([rng.randrange(3, 2003) for _ in range(T)])
+        """Random words that come again, within the window or beyond: what induction is learnt from."""
+        tokens = np.array(rng.choices(self.word_ids, k=T))
         weights = np.zeros(T, np.float32)
         facts = []
         length = rng.randrange(16, 48)
-        at = T - length - 1
-        while at > 140 + length:
-            source = rng.randrange(0, at - 128 - length)
+        at = 2 * length
+        while at + length < T:
+            source = rng.randrange(0, at - length)
             tokens[at : at + length] = tokens[source : source + length]
             weights[at + 1 : at + length - 1] = VALUE_WEIGHT
             facts += [(at + i, source + i + 1) for i in range(1, length - 1)]
-            at -= length + rng.randrange(2, 16)
-        return Row("repeat", tokens, weights, sorted(facts))
+            at += length + rng.randrange(2, 16)
+        return Row("repeat", tokens, weights, facts)
 
     def recall(self, rng: random.Random, T: int, *, facts: int, questions: int) -> Row:
         """Facts spread over text, then questions in chat form."""

@@ -38,15 +38,15 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("bootstrap", 700,
-              (Shape(0.7, 256, {"recall": 0.5, "repeat": 0.2, "text": 0.3}),
-               Shape(0.3, 1024, {"recall": 0.4, "repeat": 0.1, "tools": 0.3, "text": 0.2})),
-              lr=2e-3, lr_end=2e-3, tokens_per_rank=4096, warmup=50, dense_steps=700,
+        Stage("bootstrap", 500,
+              (Shape(0.75, 256, {"recall": 0.5, "repeat": 0.5}),
+               Shape(0.25, 1024, {"recall": 0.4, "repeat": 0.2, "tools": 0.4})),
+              lr=3e-3, lr_end=2e-3, tokens_per_rank=2048, warmup=50, dense_steps=500,
               facts_per_1k=(24, 48), spread_positions=False, read_fact=0.3),
-        Stage("language", 2400,
-              (Shape(0.5, 1024, {"text": 0.6, "tools": 0.2, "recall": 0.2}),
+        Stage("language", 1600,
+              (Shape(0.5, 1024, {"text": 0.6, "tools": 0.25, "recall": 0.15}),
                Shape(0.5, 2048, {"text": 0.3, "tools": 0.5, "recall": 0.2})),
-              lr=2e-3, lr_end=1e-3, dense_steps=600, mtp=0.1),
+              lr=2e-3, lr_end=1e-3, tokens_per_rank=4096, dense_steps=300, mtp=0.1),
         Stage("sparse", 1500,
               (Shape(0.6, 2048, {"text": 0.3, "tools": 0.4, "recall": 0.3}),
                Shape(0.4, 8192, {"recall": 0.7, "tools": 0.2, "text": 0.1})),

@@ -29,13 +29,14 @@ from .model import Losses, Pocket, Selection
 from .optimizer import Optimizer
 from .rows import Source
 from .stages import STAGES, Stage
+from .start import prepare
 
 SAVE_SECONDS = 240
 BALANCE = 1e-4  # weight of the sequence balance loss
 BIAS_SPEED = 1e-3  # of the router's selection bias
 CLIP = 1.0
 LOGGED = ("step", "tokens", "seconds", "lr", "grad_norm", "loss_text", "loss_recall", "loss_repeat",
-          "loss_tools", "exact_recall", "exact_tools", "index_kl", "index_fact", "read_fact",
+          "loss_tools", "exact_recall", "exact_repeat", "exact_tools", "index_kl", "index_fact", "read_fact",
           "index_top1", "loss_mtp", "exact_mtp")
 
 
@@ -47,16 +48,6 @@ def learning_rate(stage: Stage, step: int) -> float:
     return stage.lr_end + (stage.lr - stage.lr_end) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def spread_experts(model: Pocket, seed: int) -> None:
-    """Hash routing: distinct random experts for every token id, the same at every start."""
-    c = model.config
-    generator = torch.Generator().manual_seed(seed)
-    for layer in model.layers:
-        if layer.ffn.hashed:
-            order = torch.rand(c.vocab_size, c.n_routed_experts, generator=generator).argsort(-1)
-            layer.ffn.tid2eid.copy_(order[:, : c.num_experts_per_tok])
-
-
 class Trainer:
     def __init__(self, stage: Stage, source: Source, run: Path, *, device: str, seed: int, rank: int, ranks: int,
                  start: Path | None = None):
@@ -64,7 +55,7 @@ class Trainer:
         self.device, self.seed, self.rank, self.ranks = device, seed, rank, ranks
         torch.manual_seed(seed)
         self.model = Pocket(Config.load())
-        spread_experts(self.model, seed)
+        prepare(self.model, seed)
         self.model.to(device).train()
         self.optimizer = Optimizer(self.model, rank, ranks)
         self.step = 0
@@ -132,7 +123,7 @@ class Trainer:
                 mine = rows[row] & (weight == 1)
                 if mine.any():
                     record[f"loss_{kind}"] = float(losses[mine].mean())
-                    if kind in ("recall", "tools"):
+                    if kind in ("recall", "repeat", "tools"):
                         record[f"exact_{kind}"] = float(exact[mine].float().mean())
         # A row counts by its weight, but none for less than an eighth of its tokens.
         return (losses * weight).sum() / weight.sum().clamp(min=batch.tokens.numel() / 8)

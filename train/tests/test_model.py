@@ -17,7 +17,7 @@ import torch
 from pocket import export, quant
 from pocket.config import MODEL_FOLDER, REPOSITORY, Config
 from pocket.model import Numerics, Pocket, Selection
-from pocket.train import spread_experts
+from pocket.start import spread_experts
 
 BALEEN = os.environ.get("BALEEN_PROGRAM", REPOSITORY / "build" / "release" / "baleen")
 
@@ -26,7 +26,7 @@ BALEEN = os.environ.get("BALEEN_PROGRAM", REPOSITORY / "build" / "release" / "ba
 def model() -> Pocket:
     torch.manual_seed(3)
     model = Pocket(Config.load()).eval()
-    spread_experts(model, 1)
+    spread_experts(model, torch.Generator().manual_seed(1))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1 or "ape" in name:
