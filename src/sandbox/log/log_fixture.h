@@ -27,10 +27,15 @@ namespace baleen::sandbox {
         EXPECT_NE(fails.error().message.find(wanted), std::string::npos) << fails.error().message; \
     } while (0)
 
+// In memory where the system has a folder for that (thousands of syncs are then no matter of
+// minutes), else where all tests write; kDisk asks for the latter.
+enum class Place { kMemory, kDisk };
+
 class TempFolder {
   public:
-    TempFolder() {
-        std::string path = ::testing::TempDir() + "baleen-log-XXXXXX";
+    explicit TempFolder(Place place = Place::kMemory) {
+        const bool in_memory = place == Place::kMemory && ::access("/dev/shm", W_OK) == 0;
+        std::string path = (in_memory ? "/dev/shm/" : ::testing::TempDir()) + "baleen-log-XXXXXX";
         CHECK(::mkdtemp(path.data()) != nullptr);
         path_ = path;
     }
