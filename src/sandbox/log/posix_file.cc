@@ -39,7 +39,8 @@ Result<void> PosixFile::write_at(uint64_t offset, std::span<const uint8_t> bytes
         const ssize_t n =
             disk.write_at(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return errno_error(path_, "write");
+        if (n == 0) errno = EIO;
+        if (n <= 0) return errno_error(path_, "write");
         bytes = bytes.subspan(static_cast<size_t>(n));
         offset += static_cast<uint64_t>(n);
     }
