@@ -122,6 +122,9 @@ Result<void> CallIndex::apply_one(const RecordHead& head, const OpenPayload& ope
         return make_error(ErrorCode::kCorrupt, "branched at seq {} {}, the record before is {} {}",
                           open.parent->at, hex(open.parent->head), head.seq - 1,
                           hex(head.previous));
+    if (open.parent && open.parent->name != opening_.name)
+        return make_error(ErrorCode::kCorrupt, "branched from {}, the records before are of {}",
+                          open.parent->name, opening_.name);
     take_back_pending();
     opening_ = open;
     sandbox_ = open.sandbox;

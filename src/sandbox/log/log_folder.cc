@@ -22,22 +22,25 @@ std::string segment_path(const std::string& folder, uint32_t number) {
     return fmt::format("{}/seg-{:08}.log", folder, number);
 }
 
-Result<uint32_t> count_segments(const std::string& folder) {
-    uint32_t last = 0, found = 0;
+Result<std::vector<uint32_t>> segment_numbers(const std::string& folder) {
+    std::vector<uint32_t> numbers;
     for (const std::string& name : TRY(list_folder(folder))) {
         unsigned number = 0;
-        if (std::sscanf(name.c_str(), "seg-%8u.log", &number) != 1) continue;
-        if (segment_path(folder, number) != folder + "/" + name) continue;
-        ++found;
-        last = std::max(last, number);
+        if (std::sscanf(name.c_str(), "seg-%8u.log", &number) != 1 || number == 0) continue;
+        if (segment_path(folder, number) == folder + "/" + name) numbers.push_back(number);
     }
-    if (found == 0)
+    return numbers;  // list_folder sorts, and all have eight digits
+}
+
+Result<uint32_t> count_segments(const std::string& folder) {
+    const std::vector<uint32_t> numbers = TRY(segment_numbers(folder));
+    if (numbers.empty())
         return make_error(ErrorCode::kNotFound, "{}: no segments of a trajectory log", folder);
-    for (uint32_t number = 1; found < last && number <= last; ++number)
-        if (!exists(segment_path(folder, number)))
+    for (uint32_t i = 0; i < numbers.size(); ++i)
+        if (numbers[i] != i + 1)
             return make_error(ErrorCode::kCorrupt, "{}: missing, there are segments up to {}",
-                              segment_path(folder, number), last);
-    return last;
+                              segment_path(folder, i + 1), numbers.back());
+    return numbers.back();
 }
 
 Error fault_error(const std::string& path, const SegmentFault& fault) {
@@ -71,17 +74,21 @@ Result<LogExtent> scan_log(const std::string& folder, const VisitRecord& visit) 
         TRY(check_segment_follows(file.path(), header, extent.first.trajectory,
                                   extent.end.next_seq));
         SegmentReader reader(file.bytes(), extent.end);
-        uint32_t offset = kSegmentHeaderBytes;
-        while (const auto record = reader.next()) {
-            TRY(visit(*record, {number, offset}));
+        Visit visited = Visit::kContinue;
+        auto offset = static_cast<uint32_t>(reader.offset());
+        while (visited == Visit::kContinue) {
+            const auto record = reader.next();
+            if (!record) break;
+            visited = TRY(visit(*record, {number, offset}));
             offset = static_cast<uint32_t>(reader.offset());
         }
-        const bool is_last = number == extent.segments;
+        const bool is_last = number == extent.segments || visited == Visit::kStop;
         if (reader.fault() && !(is_last && reader.fault()->is_torn_tail))
             return fault_error(file.path(), *reader.fault());
         extent.torn_tail = reader.fault();
         extent.end = reader.chain();
         (is_last ? extent.last_bytes : extent.earlier_bytes) += reader.offset();
+        if (visited == Visit::kStop) extent.segments = number;
     }
     return extent;
 }

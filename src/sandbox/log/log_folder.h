@@ -23,6 +23,9 @@ inline constexpr uint64_t kLogBytesMax = uint64_t{4} << 30;
 // Segments are numbered from 1.
 std::string segment_path(const std::string& folder, uint32_t number);
 
+// The numbers of the segments that are there, in order.
+Result<std::vector<uint32_t>> segment_numbers(const std::string& folder);
+
 // How many segments there are. kNotFound: none; kCorrupt: one is missing in between.
 Result<uint32_t> count_segments(const std::string& folder);
 
@@ -50,8 +53,10 @@ Result<void> check_segment_follows(const std::string& path, const SegmentHeader&
                                    const TrajectoryId& trajectory, uint64_t first_seq);
 
 // Reads a log from its first record on. A torn tail of the last segment ends it; anything else that
-// is not as it must be is an error. visit may stop the reading with an error of its own.
-using VisitRecord = std::function<Result<void>(const RecordView& record, Location at)>;
+// is not as it must be is an error. visit may stop the reading, also with an error of its own; the
+// extent then ends behind the record it was shown last.
+enum class Visit { kContinue, kStop };
+using VisitRecord = std::function<Result<Visit>(const RecordView& record, Location at)>;
 Result<LogExtent> scan_log(const std::string& folder, const VisitRecord& visit);
 
 // The bytes of the record that begins there, which decode_record accepts. kCorrupt if none does.

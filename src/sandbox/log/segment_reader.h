@@ -26,6 +26,9 @@ class SegmentReader {
     // at: what the first record must say. Borrows file.
     SegmentReader(std::span<const uint8_t> file, ChainPoint at);
 
+    // The next record sets seq and hash anew, whatever `at` said: what comes before is missing.
+    void take_any_place() { takes_any_place_ = true; }
+
     // The next record; nullopt at the end of the file or at a fault.
     std::optional<RecordView> next();
 

@@ -52,7 +52,7 @@ Result<std::unique_ptr<TrajectoryLog>> TrajectoryLog::open(const std::string& fo
 
 Result<void> TrajectoryLog::load() {
     const Lock lock(mutex_);
-    const auto visit = [this](const RecordView& record, Location at) -> Result<void> {
+    const auto visit = [this](const RecordView& record, Location at) -> Result<Visit> {
         const auto in_place = [&](Error error) {
             return std::move(error).in(fmt::format("{}: offset {}: seq {}",
                                                    segment_path(folder_, at.segment), at.offset,
@@ -63,7 +63,7 @@ Result<void> TrajectoryLog::load() {
         if (auto applied = index_.apply(record.head, *payload); !applied)
             return in_place(std::move(applied).error());
         locations_.push_back(at);
-        return {};
+        return Visit::kContinue;
     };
     writer_ = TRY(LogWriter::open(folder_, options_.disk, visit));
     header_ = writer_->first();

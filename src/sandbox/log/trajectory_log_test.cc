@@ -229,9 +229,9 @@ TEST(TrajectoryLog, ATornTailIsCutAtEveryByte) {
     const std::string path = segment_path(folder / "log", 1);
     const std::string whole = read_all(path);
     std::vector<size_t> ends;  // of each record
-    scan_log(folder / "log", [&](const RecordView& record, Location at) -> Result<void> {
+    scan_log(folder / "log", [&](const RecordView& record, Location at) -> Result<Visit> {
         ends.push_back(at.offset + record.stored.size());
-        return {};
+        return Visit::kContinue;
     }).value();
     for (size_t size = whole.size(); size >= ends[0]; --size) {
         write_all(path, whole.substr(0, size));
@@ -261,9 +261,9 @@ TEST(TrajectoryLog, DamageIsAnErrorThatNamesFileAndOffset) {
     ASSERT_EQ(count_segments(folder / "log").value(), 2u);
     // The last record is a torn tail when a bit of it flips.
     size_t last_record = 0;
-    scan_log(folder / "log", [&](const RecordView&, Location at) -> Result<void> {
+    scan_log(folder / "log", [&](const RecordView&, Location at) -> Result<Visit> {
         last_record = at.offset;
-        return {};
+        return Visit::kContinue;
     }).value();
     for (const uint32_t number : {1u, 2u}) {
         const std::string path = segment_path(folder / "log", number);
