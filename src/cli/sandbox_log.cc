@@ -90,14 +90,14 @@ Result<void> print_record(const RecordView& record, bool as_json) {
     const uint64_t op = op_of(head);
     if (as_json)
         // The payload is canonical JSON as it is.
-        return write_stdout(
-            fmt::format("{{\"seq\":{},\"time_ns\":{},\"type\":\"{}\"{},\"payload\":{}}}\n",
-                        head.seq, head.time_ns, name_of(head.type),
+        return write_line(
+            fmt::format("{{\"seq\":{},\"time_ns\":{},\"type\":\"{}\"{},\"payload\":{}}}", head.seq,
+                        head.time_ns, name_of(head.type),
                         op > 0 ? fmt::format(",\"op\":{}", op) : "", record.payload));
     const Payload payload = TRY(decode_payload(head.type, record.payload));
-    return write_stdout(fmt::format("{:>6} {} {:<10} {}{}\n", head.seq, time_text(head.time_ns),
-                                    name_of(head.type), op > 0 ? fmt::format("op {} ", op) : "",
-                                    std::visit([](const auto& p) { return summary(p); }, payload)));
+    return write_line(fmt::format("{:>6} {} {:<10} {}{}", head.seq, time_text(head.time_ns),
+                                  name_of(head.type), op > 0 ? fmt::format("op {} ", op) : "",
+                                  std::visit([](const auto& p) { return summary(p); }, payload)));
 }
 
 Result<int> print_log(const LogArgs& args) {

@@ -121,6 +121,6 @@ def test_bad_folders(baleen, tmp_path: Path) -> None:
     assert_bad_input(baleen("sandbox", "log", missing), str(missing))
     assert_bad_input(baleen("sandbox", "log", tmp_path), str(tmp_path))
     assert_bad_input(baleen("sandbox", "verify", tmp_path, "--blobs", missing), str(missing))
-    assert_bad_input(baleen("sandbox"), "sandbox")
+    assert_bad_input(baleen("sandbox"), "subcommand")
     assert_bad_input(baleen("sandbox", "log"), "DIR")
     assert_bad_input(baleen("sandbox", "log", tmp_path, "--from", "x"), "--from", "x")
