@@ -31,6 +31,9 @@ ARROWS: dict[str, set[str]] = {
             "sandbox", "agent"},
 }
 
+# The folders of src/sandbox: each may include itself and those before it.
+SANDBOX_ORDER: list[str] = ["wire", "log", "image", "guest", "jail", "daemon"]
+
 # Single headers where a folder as a whole would be too much.
 ONLY_HEADER: dict[tuple[str, str], str] = {("agent", "sandbox"): "sandbox/client.h"}
 
@@ -56,6 +59,8 @@ HOMES: list[Home] = [
     home("Highway", r"hwy/", r"kernels/", "src/kernels"),
     home("Boost", r"boost/", r"net/", "src/net"),
     home("spdlog", r"spdlog/", r"base/log\.", "src/base/log.*"),
+    home("OpenSSL", r"openssl/", r"base/sha256\.", "src/base/sha256.*"),
+    home("SQLite", r"sqlite3", r"sandbox/log/index[^/]*\.cc$", "src/sandbox/log/index*.cc"),
     home("SIMD intrinsics", r"(\w*intrin|arm_neon|arm_sve)\.h$", r"kernels/[^/]*_avx512\.(cc|h)$",
          "src/kernels/*_avx512.cc and headers of that name"),
     home("CUDA", r"(cuda|cublas|nv)\w*(\.h|/)", r"kernels/cuda/", "src/kernels/cuda"),
@@ -82,6 +87,23 @@ def folder_of(header: str) -> str | None:
     return first if "/" in header and first in ARROWS else None
 
 
+def sandbox_part(path: str) -> str | None:
+    """The folder of src/sandbox that a file or a quoted include lies in, if in one."""
+    parts = path.split("/")
+    return parts[1] if len(parts) > 2 and parts[0] == "sandbox" else None
+
+
+def check_sandbox_include(part: str, header: str) -> list[str]:
+    """Violations of the order of the folders of src/sandbox; part is the including one."""
+    if part not in SANDBOX_ORDER:
+        return [f"folder sandbox/{part} is not in the house map"]
+    target = sandbox_part(header)
+    allowed = SANDBOX_ORDER[:SANDBOX_ORDER.index(part) + 1]
+    if target is None or target in allowed:
+        return []
+    return [f"sandbox/{part} may not include {header} (allowed: {', '.join(allowed)})"]
+
+
 def check_include(path: str, header: str) -> list[str]:
     """Violations of one include; path is relative to src/."""
     found: list[str] = []
@@ -90,6 +112,9 @@ def check_include(path: str, header: str) -> list[str]:
     allowed = ARROWS[folder] | {folder, "base"}
     if target is not None and target not in allowed:
         found.append(f"{folder} may not include {header} (allowed: {', '.join(sorted(allowed))})")
+    part = sandbox_part(path)
+    if part is not None:
+        found += check_sandbox_include(part, header)
     only = ONLY_HEADER.get((folder, target or ""))
     if only is not None and header != only:
         found.append(f"{folder} may include only {only} of {target}, not {header}")
@@ -124,9 +149,10 @@ def check_sources(src: Path) -> tuple[list[str], dict[str, set[str]]]:
 
 
 def linked_folders(cmake_text: str) -> set[str]:
-    """The folders whose libraries (baleen_NAME) a folder's CMakeLists.txt names."""
+    """The folders whose libraries (baleen_NAME, baleen_sandbox_PART) a CMakeLists.txt names."""
     text = re.sub(r"#.*", "", cmake_text)
-    return {name for name in re.findall(r"\bbaleen_(\w+)", text) if name in ARROWS}
+    names = re.findall(r"\bbaleen_(sandbox(?=_)|\w+)", text)
+    return {name for name in names if name in ARROWS}
 
 
 def reachable(folder: str, links: dict[str, set[str]]) -> set[str]:
@@ -144,14 +170,16 @@ def check_cmake(src: Path, uses: dict[str, set[str]]) -> list[str]:
     another library."""
     found: list[str] = []
     links: dict[str, set[str]] = {}
-    for file in sorted(src.glob("*/CMakeLists.txt")):
-        folder = file.parent.name
+    for file in sorted(src.glob("*/**/CMakeLists.txt")):
+        path = file.relative_to(src).as_posix()
+        folder = path.split("/", 1)[0]
         if folder not in ARROWS:
-            found.append(f"src/{folder}/CMakeLists.txt:1: folder {folder} is not in the house map")
+            found.append(f"src/{path}:1: folder {folder} is not in the house map")
             continue
-        links[folder] = linked_folders(file.read_text(encoding="utf-8")) - {folder}
-        for target in sorted(links[folder] - ARROWS[folder] - {"base"}):
-            found.append(f"src/{folder}/CMakeLists.txt:1: {folder} may not link baleen_{target}")
+        linked = linked_folders(file.read_text(encoding="utf-8")) - {folder}
+        for target in sorted(linked - ARROWS[folder] - {"base"}):
+            found.append(f"src/{path}:1: {folder} may not link baleen_{target}")
+        links.setdefault(folder, set()).update(linked)
     for folder, targets in sorted(uses.items()):
         permitted = ARROWS[folder] | {"base"}  # the rest is reported where it is included
         for target in sorted((targets & permitted) - reachable(folder, links)):
