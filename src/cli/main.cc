@@ -57,7 +57,9 @@ int run_main(int argc, char** argv) {
     add_chat(app, chosen);
     add_serve(app, chosen);
     add_eval(app, chosen);
+#ifdef BALEEN_SANDBOX
     add_sandbox(app, chosen);
+#endif
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);
