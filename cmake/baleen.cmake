@@ -7,7 +7,7 @@ find_package(GTest REQUIRED)
 enable_testing()
 
 # Folders whose code meets the thread pool: their tests also run under the thread sanitizer.
-set(baleen_threaded_folders base model engine net)
+set(baleen_threaded_folders base model engine net sandbox_log)
 add_custom_target(thread_tests)
 
 add_library(baleen_options INTERFACE)
@@ -25,7 +25,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/quick_build.cmake)
 
 # Folders that the fuzz targets link and that read what others wrote: libFuzzer sees their branches.
 # -fsanitize=fuzzer-no-link would add trace-cmp, which doubled the time of tests of `text`.
-set(baleen_fuzzed_folders base tensor model text net serve sandbox_image)
+set(baleen_fuzzed_folders base tensor model text net serve sandbox_log sandbox_image)
 set(baleen_fuzz_options -fsanitize-coverage=inline-8bit-counters,pc-table)
 
 # baleen_library(NAME [DEPS lib...] [TEST_DEPS lib...] [TEST_SHARDS n]): sources are all *.cc of the

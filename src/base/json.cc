@@ -68,6 +68,14 @@ std::string dump_json(const Json& json, int indent) {
     return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+Result<std::string> dump_canonical_json(const SortedJson& json) {
+    try {
+        return json.dump(-1, ' ', false, SortedJson::error_handler_t::strict);
+    } catch (const nlohmann::json::exception&) {
+        return make_error(ErrorCode::kInvalidArgument, "a string is not UTF-8");
+    }
+}
+
 bool json_has(const Json& object, std::string_view key) {
     if (!object.is_object()) return false;
     const auto it = object.find(std::string(key));

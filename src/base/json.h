@@ -30,6 +30,10 @@ Result<SortedJson> parse_sorted_json(std::string_view text);
 // Serialises without throwing; bytes that are not UTF-8 become U+FFFD. indent < 0: one line.
 std::string dump_json(const Json& json, int indent = -1);
 
+// The one spelling of a value, for digests: sorted keys, no white space. kInvalidArgument if a
+// string is not UTF-8.
+Result<std::string> dump_canonical_json(const SortedJson& json);
+
 struct IntRange {
     int64_t min;
     int64_t max;

@@ -35,5 +35,19 @@ TEST(Json, NestingHasALimit) {
               "JSON is nested deeper than 128 levels at byte 128");
 }
 
+TEST(Json, CanonicalTextIsOnePerValue) {
+    const auto text = [](std::string_view json) {
+        return *dump_canonical_json(*parse_sorted_json(json));
+    };
+    EXPECT_EQ(text(" {\"b\": [1, null], \"a\": {\"d\": \"\\u00e9\", \"c\": 2}} "),
+              "{\"a\":{\"c\":2,\"d\":\"\xC3\xA9\"},\"b\":[1,null]}");
+    EXPECT_EQ(text("{\"a\": 1, \"a\": 2}"), "{\"a\":2}");
+    for (const std::string bad : {"\xFF", "a\xC3", "\xC0\x80", "\xED\xA0\x80"}) {
+        const auto refused = dump_canonical_json(SortedJson{{"a", bad}});
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+    }
+}
+
 }  // namespace
 }  // namespace baleen

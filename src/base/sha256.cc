@@ -74,14 +74,19 @@ std::string hex(std::span<const uint8_t> bytes) {
     return text;
 }
 
+bool parse_hex(std::string_view text, std::span<uint8_t> out) {
+    if (text.size() != 2 * out.size()) return false;
+    for (size_t i = 0; i < out.size(); ++i) {
+        const int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0) return false;
+        out[i] = static_cast<uint8_t>(high << 4 | low);
+    }
+    return true;
+}
+
 std::optional<Sha256Digest> parse_sha256(std::string_view text) {
     Sha256Digest digest{};
-    if (text.size() != 2 * digest.size()) return std::nullopt;
-    for (size_t i = 0; i < digest.size(); ++i) {
-        const int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0) return std::nullopt;
-        digest[i] = static_cast<uint8_t>(high << 4 | low);
-    }
+    if (!parse_hex(text, digest)) return std::nullopt;
     return digest;
 }
 

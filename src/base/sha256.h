@@ -37,6 +37,9 @@ Sha256Digest sha256(std::string_view text);
 // Two characters of [0-9a-f] per byte.
 std::string hex(std::span<const uint8_t> bytes);
 
+// Fills out from what hex() printed of as many bytes; false, and out undefined, for anything else.
+bool parse_hex(std::string_view text, std::span<uint8_t> out);
+
 // The digest that hex() printed: exactly 64 characters of [0-9a-f].
 std::optional<Sha256Digest> parse_sha256(std::string_view text);
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/base64.h"
 #include "sandbox/image/tar_format.h"
 
 namespace baleen::sandbox::image {
@@ -45,24 +46,13 @@ std::string url_decoded(std::string_view text) {
     return decoded;
 }
 
+// libarchive leaves the padding out.
 Result<std::string> base64_decoded(std::string_view text) {
-    constexpr std::string_view kDigits =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string decoded;
-    uint32_t bits = 0;
-    size_t num_bits = 0;
-    while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-    for (const char c : text) {
-        const size_t digit = kDigits.find(c);
-        if (digit == std::string_view::npos)
-            return make_error(ErrorCode::kCorrupt, "pax attribute is no base64");
-        bits = bits << 6 | static_cast<uint32_t>(digit);
-        num_bits += 6;
-        if (num_bits < 8) continue;
-        num_bits -= 8;
-        decoded += static_cast<char>(bits >> num_bits & 0xff);
-    }
-    return decoded;
+    std::string padded(text);
+    while (padded.size() % 4 != 0) padded += '=';
+    std::optional<std::string> decoded = parse_base64(padded);
+    if (!decoded) return make_error(ErrorCode::kCorrupt, "pax attribute is no base64");
+    return *std::move(decoded);
 }
 
 Result<void> add_xattr(std::string name, std::string_view value, PaxValues& values) {

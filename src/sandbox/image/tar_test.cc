@@ -154,7 +154,7 @@ TEST(Tar, PaxValuesOverruleTheHeader) {
                                 pax_record("mtime", "-1.25") + pax_record("size", "3") +
                                 pax_record("comment", "=\n=") +
                                 pax_record("SCHILY.xattr.user.k", std::string("a\0\n=b", 5)) +
-                                pax_record("LIBARCHIVE.xattr.user.%20l", "aGVsbG8=") +
+                                pax_record("LIBARCHIVE.xattr.user.%20l", "aGVsbG8") +
                                 pax_record("SCHILY.xattr.security.selinux", "dropped") +
                                 pax_record("SCHILY.xattr.trusted.overlay.redirect", "/etc");
     const FoundFile file = only_entry(pax_header(records) + raw_header({}) + padded("abc") + kEnd);
