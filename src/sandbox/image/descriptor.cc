@@ -1,6 +1,7 @@
 #include "sandbox/image/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -59,6 +60,21 @@ Result<void> read_exactly_at(int fd, std::span<uint8_t> bytes, uint64_t offset,
         done += static_cast<size_t>(n);
     }
     return {};
+}
+
+Result<std::vector<uint8_t>> read_bytes(const std::string& path, uint64_t bytes_max) {
+    // O_NONBLOCK: a FIFO in place of a file must not hang the open.
+    const Descriptor file = TRY(open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, path));
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) return io_error(path, "stat");
+    if (!S_ISREG(status.st_mode))
+        return make_error(ErrorCode::kInvalidArgument, "{}: not a regular file", path);
+    if (static_cast<uint64_t>(status.st_size) > bytes_max)
+        return make_error(ErrorCode::kExhausted, "{}: {} bytes, at most {} are read", path,
+                          status.st_size, bytes_max);
+    std::vector<uint8_t> bytes(static_cast<size_t>(status.st_size));
+    bytes.resize(TRY(read_some(file.get(), bytes, path)));
+    return bytes;
 }
 
 }  // namespace baleen::sandbox::image

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 
@@ -53,5 +54,8 @@ Result<size_t> read_some(int fd, std::span<uint8_t> bytes, const std::string& pa
 // Exactly these bytes of the file; kCorrupt when it is shorter.
 Result<void> read_exactly_at(int fd, std::span<uint8_t> bytes, uint64_t offset,
                              const std::string& path);
+
+// The whole of a regular file; kExhausted when it is larger than bytes_max.
+Result<std::vector<uint8_t>> read_bytes(const std::string& path, uint64_t bytes_max);
 
 }  // namespace baleen::sandbox::image

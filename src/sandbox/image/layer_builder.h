@@ -47,7 +47,8 @@ class LayerBuilder {
 
     Result<BuiltLayer> finish(const FindAttributes& find_below = {});
 
-    uint64_t num_entries() const { return num_added_; }
+    // True behind add() of a regular file until its last byte has come.
+    bool is_file_open() const { return open_file_.has_value() && bytes_left_ > 0; }
 
   private:
     Result<void> end_file();
