@@ -218,11 +218,9 @@ Result<ImageManifest> parse_manifest(std::string_view text) {
 }
 
 bool same_image(const ImageManifest& a, const ImageManifest& b) {
-    const auto without_time = [](ImageManifest manifest) {
-        manifest.created_ns = 0;
-        return manifest_text(manifest);
-    };
-    return without_time(a) == without_time(b);
+    ImageManifest as_old_as_b = a;
+    as_old_as_b.created_ns = b.created_ns;
+    return as_old_as_b == b;
 }
 
 bool is_digest(std::string_view text) {

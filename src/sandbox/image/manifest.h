@@ -73,6 +73,7 @@ struct ImageManifest {
     std::optional<PackRecord> pack;
 
     uint64_t bytes() const;
+    bool operator==(const ImageManifest&) const = default;
 };
 
 inline constexpr size_t kManifestBytesMax = size_t{16} << 20;

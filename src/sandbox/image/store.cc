@@ -233,7 +233,7 @@ Result<void> StoreWriter::put_manifest(const ImageManifest& manifest) {
     const std::string text = manifest_text(manifest);
     // What could not be read again must not be written: a text that is not UTF-8, a list too long.
     if (Result<ImageManifest> again = parse_manifest(text);
-        text.size() > kManifestBytesMax || !again || !same_image(*again, manifest))
+        text.size() > kManifestBytesMax || !again || *again != manifest)
         return make_error(ErrorCode::kUnsupported, "{}: its settings have no place in a manifest{}",
                           manifest.ref.text(), again ? "" : ": " + again.error().message);
     const std::string path = store_->manifest_path(manifest.ref);
