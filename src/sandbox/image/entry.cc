@@ -56,6 +56,12 @@ void set_opaque(Attributes& attributes) {
     set_xattr(attributes.xattrs, kOpaqueXattr, "y");
 }
 
+void remove_marks(Attributes& attributes) {
+    std::erase_if(attributes.xattrs, [](const Xattr& xattr) {
+        return xattr.name == kOpaqueXattr || xattr.name == kOriginXattr;
+    });
+}
+
 void set_xattr(std::vector<Xattr>& xattrs, std::string_view name, std::string value) {
     const auto at =
         std::lower_bound(xattrs.begin(), xattrs.end(), name,

@@ -62,9 +62,16 @@ Result<std::string> normal_entry_path(std::string_view raw);
 // The marks of overlayfs: a character device 0/0 hides the name below it, a directory with this
 // attribute hides the directories below it.
 inline constexpr std::string_view kOpaqueXattr = "trusted.overlay.opaque";
+// On every directory of a layer that holds whiteouts, with an empty value ("origin unknown").
+// Without it overlayfs lists the whiteouts of a directory that no layer below has (which is what
+// happens when the base of a workspace is upgraded), although they cannot be opened.
+inline constexpr std::string_view kOriginXattr = "trusted.overlay.origin";
 bool is_whiteout(const Entry& entry);
 bool is_opaque(const Attributes& attributes);
 void set_opaque(Attributes& attributes);
+
+// Takes away what speaks of other layers: the opaque mark and the one for whiteouts.
+void remove_marks(Attributes& attributes);
 
 // Sets name to value, keeping the order.
 void set_xattr(std::vector<Xattr>& xattrs, std::string_view name, std::string value);

@@ -186,7 +186,8 @@ Result<void> ErofsReader::read_xattrs(ErofsInode& inode, uint64_t offset, size_t
         Xattr xattr{prefix + text(erofs::kXattrEntryBytes, name_bytes),
                     text(erofs::kXattrEntryBytes + name_bytes, value_bytes)};
         auto& xattrs = inode.attributes.xattrs;
-        if (!is_kept_xattr(xattr.name) || xattr.name.find('\0') != std::string::npos)
+        const bool is_ours = is_kept_xattr(xattr.name) || xattr.name == kOriginXattr;
+        if (!is_ours || xattr.name.find('\0') != std::string::npos)
             return corrupt("inode {}: an attribute that no layer has", inode.nid);
         if (!xattrs.empty() && xattrs.back().name >= xattr.name)
             return corrupt("inode {}: attributes out of order", inode.nid);

@@ -107,6 +107,7 @@ class Walk {
             --at->second.names_left;
             if (!is_first) {
                 entry.kind = EntryKind::kHardLink;
+                entry.size = 0;
                 entry.target = at->second.first_path;
                 return visit_(entry, inode);
             }

@@ -88,10 +88,14 @@ bool Glob::matches(std::string_view path) const {
     // reached[n]: the parts so far match the first n names.
     std::vector<bool> reached(names.size() + 1);
     reached[0] = true;
-    for (const std::string& part : parts_) {
+    for (size_t p = 0; p < parts_.size(); ++p) {
+        const std::string& part = parts_[p];
+        const bool is_last = p + 1 == parts_.size();
         std::vector<bool> next(names.size() + 1);
         for (size_t n = 0; n <= names.size(); ++n) {
-            if (part == "**")
+            if (part == "**" && is_last)
+                next[n] = n > 0 && (reached[n - 1] || next[n - 1]);
+            else if (part == "**")
                 next[n] = reached[n] || (n > 0 && next[n - 1]);
             else
                 next[n] = n > 0 && reached[n - 1] && part_matches(part, names[n - 1]);

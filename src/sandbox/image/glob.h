@@ -10,8 +10,8 @@
 namespace baleen::sandbox::image {
 
 // A pattern over paths from the root: "*" and "?" stay inside one part, "[a-z]" and "[!x]" are one
-// character, a part "**" is any number of parts. "/" in front changes nothing. Time is bounded by
-// the product of both lengths.
+// character, a part "**" is any number of parts, at the end one or more. "/" in front changes
+// nothing. Time is bounded by the product of both lengths.
 class Glob {
   public:
     static Result<Glob> parse(std::string_view pattern);

@@ -184,6 +184,10 @@ inline std::vector<FoundFile> expected_after_build(const std::vector<TestFile>& 
         }
         sorted[parts_of(found.entry.path)] = found;
     }
+    for (const auto& [parts, found] : sorted)
+        if (is_whiteout(found.entry))
+            set_xattr(sorted.at({parts.begin(), parts.end() - 1}).entry.attributes.xattrs,
+                      kOriginXattr, "");
     std::map<std::string, std::string> first_path;  // by the file's own path
     std::vector<FoundFile> expected;
     for (auto& [parts, found] : sorted) {

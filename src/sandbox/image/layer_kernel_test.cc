@@ -11,62 +11,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/file.h"
-#include "sandbox/image/layer_fixture.h"
-#include "sandbox/image/mount_layer.h"
+#include "sandbox/image/kernel_fixture.h"
 
 namespace baleen::sandbox::image {
 namespace {
 
 namespace fs = std::filesystem;
 
-class LayerKernel : public testing::Test {
-  protected:
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root to mount";
-        folder_ = fs::temp_directory_path() / fmt::format("baleen_layer_{}", ::getpid());
-        fs::create_directories(folder_);
-    }
-    void TearDown() override {
-        for (auto mount = mounts_.rbegin(); mount != mounts_.rend(); ++mount)
-            EXPECT_TRUE(unmount_layer(*mount));
-        fs::remove_all(folder_);
-    }
-
-    std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
-    std::string mounted(const TestLayer& layer, const std::string& name) {
-        write(name + ".meta", layer.built.meta);
-        write(name + ".data", layer.data);
-        fs::create_directory(folder_ / name);
-        const auto done = mount_layer(path(name + ".meta"), path(name + ".data"), path(name));
-        EXPECT_TRUE(done) << (done ? "" : done.error().message);
-        mounts_.push_back(path(name));
-        return path(name);
-    }
-
-    std::string overlay(const std::vector<std::string>& lowers_from_top, const std::string& name) {
-        std::string option;
-        for (const std::string& lower : lowers_from_top)
-            option += (option.empty() ? "lowerdir=" : ":") + lower;
-        for (const char* sub : {"", ".upper", ".work"}) fs::create_directory(path(name + sub));
-        option += ",upperdir=" + path(name + ".upper") + ",workdir=" + path(name + ".work");
-        EXPECT_EQ(::mount("overlay", path(name).c_str(), "overlay", 0, option.c_str()), 0)
-            << std::strerror(errno);
-        mounts_.push_back(path(name));
-        return path(name);
-    }
-
-  private:
-    void write(const std::string& name, const std::vector<uint8_t>& bytes) const {
-        FileWriter writer = FileWriter::create(path(name)).value();
-        writer.write(bytes).value();
-        writer.close().value();
-    }
-
-    fs::path folder_;
-    std::vector<std::string> mounts_;
-};
+class LayerKernel : public KernelTest {};
 
 std::string xattr_of(const std::string& path, const std::string& name) {
     std::string value(1 << 16, '\0');

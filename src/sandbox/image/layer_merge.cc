@@ -44,6 +44,7 @@ class Merge {
 
     Result<void> add_directory(const std::string& path, Column column) {
         Entry entry = entry_of(column[0].inode, path);
+        remove_marks(entry.attributes);  // those of the merged directory are found below
         std::map<std::string, Column> children;
         for (size_t i = 0; i < column.size(); ++i) {
             const LayerInode& at = column[i];

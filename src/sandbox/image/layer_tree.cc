@@ -134,23 +134,36 @@ Result<void> LayerTree::make_opaque(const std::string& path) {
     return {};
 }
 
+bool LayerTree::is_whiteout(InodeIdx idx) const {
+    const TreeInode& inode = inodes_[idx];
+    return inode.kind == EntryKind::kCharDevice && inode.device_major == 0 &&
+           inode.device_minor == 0;
+}
+
+void LayerTree::resolve_whiteout(InodeIdx directory, const std::string& name) {
+    if (name.empty()) return set_opaque(inodes_[directory].attributes);
+    auto& children = directories_[inodes_[directory].directory_idx].children;
+    const auto child = children.find(name);
+    if (child == children.end()) {
+        children.emplace(name, static_cast<InodeIdx>(inodes_.size()));
+        inodes_.push_back({.kind = EntryKind::kCharDevice, .attributes = {.mode = 0}});
+    } else if (inodes_[child->second].kind == EntryKind::kDirectory) {
+        // Deleted below and made anew here: what the old one held must stay hidden.
+        set_opaque(inodes_[child->second].attributes);
+    }
+}
+
 void LayerTree::resolve_whiteouts() {
-    for (size_t idx = 0; idx < inodes_.size(); ++idx) {
+    for (InodeIdx idx = 0; idx < inodes_.size(); ++idx) {
         if (inodes_[idx].kind != EntryKind::kDirectory) continue;
         const uint32_t directory_idx = inodes_[idx].directory_idx;
-        for (const std::string& name : std::exchange(directories_[directory_idx].whiteouts, {})) {
-            auto& children = directories_[directory_idx].children;
-            const auto child = name.empty() ? children.end() : children.find(name);
-            if (name.empty()) {
-                set_opaque(inodes_[idx].attributes);
-            } else if (child == children.end()) {
-                children.emplace(name, static_cast<InodeIdx>(inodes_.size()));
-                inodes_.push_back({.kind = EntryKind::kCharDevice, .attributes = {.mode = 0}});
-            } else if (inodes_[child->second].kind == EntryKind::kDirectory) {
-                // Deleted below and made anew here: what the old one held must stay hidden.
-                set_opaque(inodes_[child->second].attributes);
-            }
-        }
+        for (const std::string& name : std::exchange(directories_[directory_idx].whiteouts, {}))
+            resolve_whiteout(idx, name);
+        const auto& children = directories_[directory_idx].children;
+        const bool has_whiteout =
+            std::any_of(children.begin(), children.end(),
+                        [&](const auto& child) { return is_whiteout(child.second); });
+        if (has_whiteout) set_xattr(inodes_[idx].attributes.xattrs, kOriginXattr, "");
     }
 }
 

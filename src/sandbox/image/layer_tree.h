@@ -88,6 +88,8 @@ class LayerTree {
     Result<InodeIdx> parent_for(const std::string& path);
     Result<InodeIdx> new_inode(const Entry& entry, size_t name_bytes);
     Result<void> count(uint64_t bytes);
+    bool is_whiteout(InodeIdx idx) const;
+    void resolve_whiteout(InodeIdx directory, const std::string& name);
 
     template <typename Find>
     void fill_implicit_at(InodeIdx idx, const std::string& path, const Find& find);

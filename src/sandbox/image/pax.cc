@@ -60,7 +60,7 @@ Result<void> add_xattr(std::string name, std::string_view value, PaxValues& valu
         return make_error(ErrorCode::kCorrupt, "pax attribute with a zero byte in its name");
     if (is_kept_xattr(name))
         set_xattr(values.xattrs, name, std::string(value));
-    else
+    else if (!name.starts_with("trusted.overlay."))  // an overlay's bookkeeping
         ++values.num_dropped_xattrs;
     return {};
 }

@@ -21,8 +21,7 @@ Result<Seen> look(const ErofsReader& reader, const std::string& path) {
         seen.hides_below = seen.hides_below || is_opaque(inode->attributes);
         if (end == path.size()) {
             seen.directory = inode->attributes;
-            std::erase_if(seen.directory->xattrs,
-                          [](const Xattr& xattr) { return xattr.name == kOpaqueXattr; });
+            remove_marks(*seen.directory);
             return seen;
         }
         end = std::min(path.find('/', end + 1), path.size());

@@ -17,7 +17,7 @@ class StackView {
     // Bottom to top. Layers must outlive the view.
     void add_top(const LoadedLayer& layer) { layers_.push_back(&layer); }
 
-    // The attributes of the directory at a path, without its opaque mark; none if there is none.
+    // The attributes of the directory at a path, without overlayfs' marks; none if there is none.
     Result<std::optional<Attributes>> directory(const std::string& path) const;
 
   private:

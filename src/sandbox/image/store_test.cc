@@ -152,8 +152,8 @@ TEST_F(Store, VerifyStopsWhenAsked) {
     EXPECT_EQ(verified.error().code, ErrorCode::kCancelled);
 }
 
-// What must hold whatever happened: no image, or all of it; the same import then succeeds; and after
-// garbage collection nothing is left that is not needed.
+// What must hold whatever happened: no image, or all of it; the same import then succeeds; and
+// after garbage collection nothing is left that is not needed.
 void expect_whole(ImageStore& store, const std::string& tar, const std::string& step) {
     for (const ListedImage& image : store.list().value())
         EXPECT_TRUE(image.manifest) << step << ": " << image.problem;
@@ -250,7 +250,8 @@ TEST_F(Store, ManyWritersAtOnce) {
         threads.emplace_back([&, i] {
             const auto store = open_store();
             const std::string name = i % 2 == 0 ? "sample:1" : fmt::format("other:{}", i);
-            num_done += import_tar(*store, {.ref = ref(name)}, i % 2 == 0 ? tar : other, {}) ? 1 : 0;
+            num_done +=
+                import_tar(*store, {.ref = ref(name)}, i % 2 == 0 ? tar : other, {}) ? 1 : 0;
         });
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(num_done, 8);
@@ -261,10 +262,12 @@ TEST_F(Store, ManyWritersAtOnce) {
 }
 
 TEST(Manifest, RoundTrip) {
-    ImageManifest manifest{.ref = ref("a:1"), .kind = ImageKind::kToolkit, .platform = "linux/amd64"};
+    ImageManifest manifest{
+        .ref = ref("a:1"), .kind = ImageKind::kToolkit, .platform = "linux/amd64"};
     const std::string digest(64, 'a');
-    manifest.layers = {{.digest = digest, .meta_bytes = 8192, .num_implicit = 3, .is_root_opaque = true},
-                       {.digest = digest, .source_digest = digest, .source_chain = digest}};
+    manifest.layers = {
+        {.digest = digest, .meta_bytes = 8192, .num_implicit = 3, .is_root_opaque = true},
+        {.digest = digest, .source_digest = digest, .source_chain = digest}};
     manifest.config = {{"PATH=/bin", "X=é"}, "app", "/srv", {"sh", "-c"}, {"a b"}};
     manifest.blobs = {digest};
     manifest.pack = PackRecord{"t-1", {digest}, {"*.o"}, {"a.o"}, 1};
@@ -282,10 +285,10 @@ TEST(Manifest, WrongTypesAndMissingKeys) {
     manifest.layers = {{.digest = std::string(64, 'a')}};
     const std::string text = manifest_text(manifest);
     ASSERT_TRUE(parse_manifest(text));
-    for (const char* key : {"format", "name", "version", "kind", "platform", "source", "created_ns",
-                            "layers", "config", "blobs", "digest", "meta_bytes", "data_bytes",
-                            "entries", "implicit", "root_opaque", "env", "user", "working_dir",
-                            "entrypoint", "command"}) {
+    for (const char* key :
+         {"format",   "name",        "version", "kind",   "platform",    "source",     "created_ns",
+          "layers",   "config",      "blobs",   "digest", "meta_bytes",  "data_bytes", "entries",
+          "implicit", "root_opaque", "env",     "user",   "working_dir", "entrypoint", "command"}) {
         const std::string quoted = fmt::format("\"{}\":", key);
         const size_t at = text.find(quoted);
         ASSERT_NE(at, std::string::npos) << key;
@@ -295,10 +298,11 @@ TEST(Manifest, WrongTypesAndMissingKeys) {
         for (const char* value : {"null", "-1", "1.5", "\"/\"", "[1]", "{}", "true"}) {
             std::string changed = text;
             changed.insert(at + quoted.size(), fmt::format(" {}, \"unused\":", value));
-            const bool is_good = (std::string_view(value) == "true" && key == std::string("root_opaque")) ||
-                                 (std::string_view(value) == "\"/\"" &&
-                                  (key == std::string("platform") || key == std::string("source") ||
-                                   key == std::string("user") || key == std::string("working_dir")));
+            const bool is_good =
+                (std::string_view(value) == "true" && key == std::string("root_opaque")) ||
+                (std::string_view(value) == "\"/\"" &&
+                 (key == std::string("platform") || key == std::string("source") ||
+                  key == std::string("user") || key == std::string("working_dir")));
             EXPECT_EQ(parse_manifest(changed).has_value(), is_good) << changed;
         }
     }
