@@ -57,6 +57,7 @@ int run_main(int argc, char** argv) {
     add_chat(app, chosen);
     add_serve(app, chosen);
     add_eval(app, chosen);
+    add_sandbox(app, chosen);
     add_completion(app, chosen);
     try {
         app.parse(argc, argv);

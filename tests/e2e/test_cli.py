@@ -12,7 +12,7 @@ import pytest
 from conftest import TIMEOUT_S
 
 COMMANDS = ["inspect", "cost", "synth", "logits", "tokenize", "detokenize", "render", "parse",
-            "run", "chat", "serve", "bench", "eval", "completion"]
+            "run", "chat", "serve", "bench", "eval", "sandbox", "completion"]
 
 
 def assert_bad_input(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -111,12 +111,18 @@ class Unpack {
 
 }  // namespace
 
-Result<void> write_layer_tar(const ErofsReader& reader, const DataAccess& data, ByteSink& sink) {
+Result<void> write_layer_tar(const ErofsReader& reader, const DataAccess& data, OverlayMarks marks,
+                             ByteSink& sink) {
     TarWriter writer(sink);
     TRY(walk_layer(reader, [&](const Entry& entry, const ErofsInode& inode) -> Result<void> {
         // A link to a socket is one too.
         if (inode.kind == EntryKind::kSocket) return {};
-        TRY(writer.add(entry));
+        Entry written = entry;
+        if (marks == OverlayMarks::kDrop) {
+            if (is_whiteout(entry)) return {};
+            remove_marks(written.attributes);
+        }
+        TRY(writer.add(written));
         if (entry.kind != EntryKind::kRegular) return {};
         return read_content(reader, inode, data,
                             [&](std::span<const uint8_t> bytes, uint64_t hole) {

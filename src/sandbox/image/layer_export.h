@@ -9,9 +9,13 @@
 
 namespace baleen::sandbox::image {
 
-// Every entry but sockets, which tar does not have. Whiteouts are written as they are stored:
-// character devices 0/0.
-Result<void> write_layer_tar(const ErofsReader& reader, const DataAccess& data, ByteSink& sink);
+// What a layer says of the layers below it: whiteouts, which are character devices 0/0, and
+// overlayfs' attributes on directories.
+enum class OverlayMarks { kKeep, kDrop };
+
+// Every entry but sockets, which tar does not have.
+Result<void> write_layer_tar(const ErofsReader& reader, const DataAccess& data, OverlayMarks marks,
+                             ByteSink& sink);
 
 // Unpacks into `folder`, which is empty and belongs to nobody else: owners, modes, times,
 // attributes, device nodes. Needs root. What has been unpacked stays there on failure.

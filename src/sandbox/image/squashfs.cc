@@ -65,7 +65,8 @@ Result<void> write_squashfs(const LoadedLayer& layer, const std::string& path,
     if (child == 0) run_child(arguments, input.get(), errors.get());
     input.close();
     FileSink sink(output.get(), mksquashfs);
-    const Result<void> fed = write_layer_tar(layer.reader(), layer.data(), sink);
+    const Result<void> fed =
+        write_layer_tar(layer.reader(), layer.data(), OverlayMarks::kKeep, sink);
     output.close();
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
