@@ -1,6 +1,8 @@
 // baleen sandbox images: list, rm, gc, verify.
 #include "cli/sandbox_images.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <ctime>
 #include <filesystem>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/stdio.h"
 
@@ -161,7 +162,11 @@ Result<int> run_verify(const VerifyFlags& flags) {
     const InterruptStop stop;
     Progress progress("reading layers");
     const std::vector<image::VerifyProblem> problems = TRY(store->verify(
-        ref, [&](uint64_t done, uint64_t total) { progress.update(done, total); }, stop.token()));
+        ref,
+        [&](uint64_t done, uint64_t total) {
+            if (is_worth_a_bar(total)) progress.update(done, total);
+        },
+        stop.token()));
     Json list = Json::array();
     std::string text;
     for (const image::VerifyProblem& problem : problems) {
@@ -228,6 +233,11 @@ Result<std::unique_ptr<ImageStore>> ImageStoreFlags::open(ImageStore::Open how) 
     ImageStore::Options options;
     options.open = how;
     return ImageStore::open(store, std::move(options));
+}
+
+bool is_worth_a_bar(uint64_t bytes) {
+    constexpr uint64_t kQuickBytes = 64'000'000;
+    return ::isatty(STDERR_FILENO) == 1 || bytes >= kQuickBytes;
 }
 
 InterruptStop::InterruptStop() {

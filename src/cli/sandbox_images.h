@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "sandbox/image/store.h"
 
 namespace baleen::cli {
@@ -28,11 +29,22 @@ void add_images_import(CLI::App& images, Chosen& chosen);
 void add_images_pack(CLI::App& images, Chosen& chosen);
 void add_images_export(CLI::App& images, Chosen& chosen);
 
+// Whether a bar for so many bytes is worth its line: on a terminal, or where it takes a while.
+bool is_worth_a_bar(uint64_t bytes);
+
 // Asks to stop once SIGINT has come.
 class InterruptStop {
   public:
     InterruptStop();
     std::stop_token token() const { return stop_.get_token(); }
+
+    // After SIGINT any failure is that of being interrupted: a source at the other end of a pipe
+    // dies of the same signal and leaves half an archive.
+    template <typename T>
+    Result<T> unless_interrupted(Result<T> result) const {
+        if (result || !interrupted()) return result;
+        return make_error(ErrorCode::kCancelled, "interrupted");
+    }
 
   private:
     std::stop_source stop_;

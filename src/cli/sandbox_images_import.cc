@@ -29,6 +29,7 @@ class ImportScreen {
   public:
     void show(const ImportProgress& progress) {
         if (progress.bytes_total > 0) {
+            if (!is_worth_a_bar(progress.bytes_total)) return;
             if (!bar_ || stage_ != progress.stage) bar_.emplace(progress.stage);
             stage_ = progress.stage;
             return bar_->update(progress.bytes_done, progress.bytes_total);
@@ -129,10 +130,10 @@ Result<int> run_import(const ImportFlags& flags) {
     const auto store = TRY(flags.target.store.open(ImageStore::Open::kCreate));
     const InterruptStop stop;
     ImportScreen screen;
-    const ImportResult result = TRY(
+    const ImportResult result = TRY(stop.unless_interrupted(
         import_image(flags, *store,
                      {.progress = [&](const ImportProgress& progress) { screen.show(progress); },
-                      .stop = stop.token()}));
+                      .stop = stop.token()})));
     TRY(print_result(result, flags.target.store.json, begun));
     return kExitOk;
 }
@@ -155,10 +156,10 @@ Result<int> run_pack(const PackFlags& flags) {
     }
     const InterruptStop stop;
     ImportScreen screen;
-    const ImportResult result =
-        TRY(pack_upper(*store, target, options,
-                       {.progress = [&](const ImportProgress& progress) { screen.show(progress); },
-                        .stop = stop.token()}));
+    const ImportResult result = TRY(stop.unless_interrupted(
+        pack_upper(*store, target, options,
+                   {.progress = [&](const ImportProgress& progress) { screen.show(progress); },
+                    .stop = stop.token()})));
     TRY(print_result(result, flags.target.store.json, begun));
     return kExitOk;
 }

@@ -86,11 +86,13 @@ def facts(data: bytes) -> dict[str, tuple[Any, ...]]:
             if name in ("", "."):
                 continue
             if info.islnk():
-                found[name] = found[info.linkname]
+                found[name] = found[info.linkname.removeprefix("./")]
                 continue
             content = tar.extractfile(info).read() if info.isreg() else b""
             device = (info.devmajor, info.devminor) if info.ischr() or info.isblk() else (0, 0)
-            found[name] = (info.type, info.mode, info.uid, info.gid, int(info.mtime),
+            # v7 archives have no type for files.
+            kind = tarfile.REGTYPE if info.isreg() else info.type
+            found[name] = (kind, info.mode, info.uid, info.gid, int(info.mtime),
                            info.linkname if info.issym() else "", device,
                            hashlib.sha256(content).hexdigest())
     return found
@@ -284,6 +286,6 @@ def test_an_import_can_be_interrupted(program: str, images, tmp_path: Path) -> N
     import_.stdin.write(data[1_000_000:1_300_000])
     out, err = import_.communicate(timeout=60)
     assert import_.returncode == 130, (out, err)
-    assert b"stopped" in err
+    assert b"interrupted" in err
     assert list((tmp_path / "store" / "layers").iterdir()) == []
     assert images("list", "--json") == {"images": []}

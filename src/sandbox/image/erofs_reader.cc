@@ -51,6 +51,39 @@ bool is_zero(std::span<const uint8_t> bytes) {
     return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
 
+// The entries of one block of a directory, "." and ".." among them, every name checked.
+Result<std::vector<ErofsDirent>> read_dirents(std::span<const uint8_t> block) {
+    const auto name_offset_of = [&](size_t i) {
+        return size_t{load_le<uint16_t>(block, i * erofs::kDirentBytes + erofs::kDirentNameOffset)};
+    };
+    if (block.size() < erofs::kDirentBytes) return corrupt("a directory block is too short");
+    const size_t names_begin = name_offset_of(0);
+    const size_t count = names_begin / erofs::kDirentBytes;
+    if (count == 0 || names_begin % erofs::kDirentBytes != 0 || names_begin > block.size())
+        return corrupt("a directory block begins its names at {}", names_begin);
+    std::vector<ErofsDirent> dirents;
+    dirents.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+        const size_t begin = name_offset_of(i);
+        const size_t end = i + 1 < count ? name_offset_of(i + 1) : block.size();
+        if (begin < names_begin || begin > end || end > block.size())
+            return corrupt("a directory block has a name from {} to {}", begin, end);
+        std::string name(reinterpret_cast<const char*>(block.data()) + begin, end - begin);
+        if (i + 1 == count) name.resize(std::min(name.find('\0'), name.size()));  // padding
+        const auto dirent = block.subspan(i * erofs::kDirentBytes, erofs::kDirentBytes);
+        const auto kind = kind_of_dirent(dirent[erofs::kDirentType]);
+        const bool is_dots = name == "." || name == "..";
+        const bool is_name = !name.empty() && name.size() <= kNameBytesMax &&
+                             name.find('/') == std::string::npos &&
+                             name.find('\0') == std::string::npos;
+        if (!is_name || !kind || (is_dots && *kind != EntryKind::kDirectory))
+            return corrupt("a directory has a bad name, or an entry of type {}",
+                           dirent[erofs::kDirentType]);
+        dirents.push_back({std::move(name), load_le<uint64_t>(dirent, erofs::kDirentNid), *kind});
+    }
+    return dirents;
+}
+
 }  // namespace
 
 Result<ErofsReader> ErofsReader::open(std::span<const uint8_t> meta) {
@@ -197,20 +230,17 @@ Result<void> ErofsReader::read_xattrs(ErofsInode& inode, uint64_t offset, size_t
     return {};
 }
 
-Result<std::vector<std::span<const uint8_t>>> ErofsReader::content_blocks(
-    const ErofsInode& inode) const {
-    std::vector<std::span<const uint8_t>> blocks;
-    uint64_t left = inode.size;
-    for (uint64_t block = inode.block; left > 0; ++block) {
-        const uint64_t bytes = std::min<uint64_t>(left, kBlockBytes);
-        const bool is_inline = inode.layout == erofs::Layout::kInline && left == bytes;
-        const uint64_t at = is_inline ? inode.content_offset : block * kBlockBytes;
-        if (at % kBlockBytes + bytes > kBlockBytes)
-            return corrupt("inode {}: inline bytes cross a block", inode.nid);
-        blocks.push_back(TRY(bytes_at(at, bytes)));
-        left -= bytes;
-    }
-    return blocks;
+// Block `idx` of a directory or symlink; the last one may be shorter.
+Result<std::span<const uint8_t>> ErofsReader::content_block(const ErofsInode& inode,
+                                                            uint64_t idx) const {
+    CHECK_LT(idx, erofs::blocks_of(inode.size));
+    const uint64_t bytes = std::min<uint64_t>(inode.size - idx * kBlockBytes, kBlockBytes);
+    const bool is_inline =
+        inode.layout == erofs::Layout::kInline && idx + 1 == erofs::blocks_of(inode.size);
+    const uint64_t at = is_inline ? inode.content_offset : (inode.block + idx) * kBlockBytes;
+    if (at % kBlockBytes + bytes > kBlockBytes)
+        return corrupt("inode {}: inline bytes cross a block", inode.nid);
+    return bytes_at(at, bytes);
 }
 
 Result<ErofsDirectory> ErofsReader::directory(const ErofsInode& inode) const {
@@ -220,57 +250,53 @@ Result<ErofsDirectory> ErofsReader::directory(const ErofsInode& inode) const {
     uint64_t self_nid = UINT64_MAX;
     directory.parent_nid = UINT64_MAX;
     std::string last_name;
-    for (const auto block : TRY(content_blocks(inode)))
-        TRY(read_dirent_block(block, directory, self_nid, last_name));
+    for (uint64_t i = 0; i < erofs::blocks_of(inode.size); ++i) {
+        std::vector<ErofsDirent> dirents = TRY(read_dirents(TRY(content_block(inode, i))));
+        for (ErofsDirent& dirent : dirents) {
+            if (dirent.name <= last_name) return corrupt("a directory has names out of order");
+            last_name = dirent.name;
+            if (dirent.name == ".")
+                self_nid = dirent.nid;
+            else if (dirent.name == "..")
+                directory.parent_nid = dirent.nid;
+            else
+                directory.entries.push_back(std::move(dirent));
+        }
+    }
     if (self_nid != inode.nid || directory.parent_nid == UINT64_MAX)
         return corrupt("directory {} has wrong '.' or '..' entries", inode.nid);
     return directory;
 }
 
-Result<void> ErofsReader::read_dirent_block(std::span<const uint8_t> block,
-                                            ErofsDirectory& directory, uint64_t& self_nid,
-                                            std::string& last_name) const {
-    const auto name_offset_of = [&](size_t i) {
-        return size_t{load_le<uint16_t>(block, i * erofs::kDirentBytes + erofs::kDirentNameOffset)};
-    };
-    if (block.size() < erofs::kDirentBytes) return corrupt("a directory block is too short");
-    const size_t names_begin = name_offset_of(0);
-    const size_t count = names_begin / erofs::kDirentBytes;
-    if (count == 0 || names_begin % erofs::kDirentBytes != 0 || names_begin > block.size())
-        return corrupt("a directory block begins its names at {}", names_begin);
-    for (size_t i = 0; i < count; ++i) {
-        const size_t begin = name_offset_of(i);
-        const size_t end = i + 1 < count ? name_offset_of(i + 1) : block.size();
-        if (begin < names_begin || begin > end || end > block.size())
-            return corrupt("a directory block has a name from {} to {}", begin, end);
-        std::string name(reinterpret_cast<const char*>(block.data()) + begin, end - begin);
-        if (i + 1 == count) name.resize(std::min(name.find('\0'), name.size()));  // padding
-        const bool is_name = !name.empty() && name.size() <= kNameBytesMax &&
-                             name.find('/') == std::string::npos &&
-                             name.find('\0') == std::string::npos;
-        if (!is_name || name <= last_name)
-            return corrupt("a directory has a bad name or names out of order");
-        last_name = name;
-        const auto dirent = block.subspan(i * erofs::kDirentBytes, erofs::kDirentBytes);
-        const auto nid = load_le<uint64_t>(dirent, erofs::kDirentNid);
-        const auto kind = kind_of_dirent(dirent[erofs::kDirentType]);
-        if (!kind)
-            return corrupt("a directory has an entry of type {}", dirent[erofs::kDirentType]);
-        if (name == "." || name == "..") {
-            if (*kind != EntryKind::kDirectory) return corrupt("'{}' is no directory", name);
-            (name == "." ? self_nid : directory.parent_nid) = nid;
-        } else {
-            directory.entries.push_back({std::move(name), nid, *kind});
-        }
+Result<std::optional<ErofsDirent>> ErofsReader::lookup(const ErofsInode& directory,
+                                                       std::string_view name) const {
+    uint64_t begin = 0;  // the name is in a block of [begin, end), if anywhere
+    uint64_t end = erofs::blocks_of(directory.size);
+    while (begin < end) {
+        const uint64_t middle = begin + (end - begin) / 2;
+        const std::vector<ErofsDirent> dirents =
+            TRY(read_dirents(TRY(content_block(directory, middle))));
+        const auto found = std::lower_bound(
+            dirents.begin(), dirents.end(), name,
+            [](const ErofsDirent& dirent, std::string_view n) { return dirent.name < n; });
+        if (found != dirents.end() && found->name == name)
+            return std::optional<ErofsDirent>(*found);
+        if (found == dirents.begin())
+            end = middle;
+        else if (found == dirents.end())
+            begin = middle + 1;
+        else
+            break;
     }
-    return {};
+    return std::optional<ErofsDirent>();
 }
 
 Result<std::string> ErofsReader::symlink_target(const ErofsInode& inode) const {
     std::string target;
     if (inode.size == 0 || inode.size > kPathBytesMax)
         return corrupt("inode {}: a symlink of {} bytes", inode.nid, inode.size);
-    for (const auto block : TRY(content_blocks(inode))) target.append(block.begin(), block.end());
+    const auto block = TRY(content_block(inode, 0));
+    target.append(block.begin(), block.end());
     if (target.find('\0') != std::string::npos)
         return corrupt("inode {}: a symlink with a zero byte", inode.nid);
     return target;
@@ -299,12 +325,8 @@ Result<std::optional<ErofsInode>> ErofsReader::find(std::string_view path) const
         if (at.kind != EntryKind::kDirectory) return std::optional<ErofsInode>();
         const size_t end = std::min(path.find('/'), path.size());
         const std::string_view name = path.substr(0, end);
-        const ErofsDirectory listed = TRY(directory(at));
-        const auto found = std::lower_bound(
-            listed.entries.begin(), listed.entries.end(), name,
-            [](const ErofsDirent& dirent, std::string_view n) { return dirent.name < n; });
-        if (found == listed.entries.end() || found->name != name)
-            return std::optional<ErofsInode>();
+        const std::optional<ErofsDirent> found = TRY(lookup(at, name));
+        if (!found) return std::optional<ErofsInode>();
         at = TRY(inode(found->nid));
         path.remove_prefix(std::min(end + 1, path.size()));
     }

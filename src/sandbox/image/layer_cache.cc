@@ -94,10 +94,24 @@ Result<LocalLayer> LayerCache::prepare(const ImageStore& store, const std::strin
     LocalLayer local{.backend = backend_, .path = path_of(digest)};
     if (backend_ == LayerBackend::kErofs) local.data_path = store.data_path(digest);
     const Turn turn(*this, digest);
-    if (!exists(local.path)) TRY(make(store, digest, local.path));
+    if (!TRY(is_ready(digest, local.path))) TRY(make(store, digest, local.path));
     if (!local.data_path.empty() && !exists(local.data_path))
         return make_error(ErrorCode::kNotFound, "{}: missing", local.data_path);
     return local;
+}
+
+// REQUIRES: the digest's Turn is held.
+Result<bool> LayerCache::is_ready(const std::string& digest, const std::string& path) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (trusted_.contains(digest)) return exists(path);
+        trusted_.insert(digest);  // from here on: checked below, or made anew and checked there
+    }
+    if (backend_ != LayerBackend::kErofs || !exists(path)) return exists(path);
+    const std::vector<uint8_t> meta = TRY(read_bytes(path, UINT64_MAX));
+    if (hex(sha256(std::span<const uint8_t>(meta))) == digest) return true;
+    TRY(remove_tree(path));
+    return false;
 }
 
 Result<void> LayerCache::make(const ImageStore& store, const std::string& digest,

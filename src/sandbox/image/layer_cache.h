@@ -32,8 +32,9 @@ class LayerCache {
 
     LayerBackend backend() const { return backend_; }
 
-    // Copies or converts the layer unless that has been done. kCorrupt for a damaged layer. While
-    // one thread prepares a layer, others that want the same wait for it, others do not.
+    // Copies or converts the layer unless that has been done. kCorrupt for a damaged layer; a .meta
+    // that an earlier process had copied is compared with its digest again, and copied anew if it
+    // is damaged. While one thread prepares a layer, others that want the same wait for it.
     Result<LocalLayer> prepare(const ImageStore& store, const std::string& digest);
 
     // Removes all but these. REQUIRES: the others are not mounted.
@@ -48,6 +49,7 @@ class LayerCache {
     std::string path_of(const std::string& digest) const;
     Result<void> make(const ImageStore& store, const std::string& digest, const std::string& path);
     Result<void> convert(const LoadedLayer& layer, const std::string& path) const;
+    Result<bool> is_ready(const std::string& digest, const std::string& path);
     // Held while a digest is being prepared.
     class Turn;
 
@@ -57,6 +59,7 @@ class LayerCache {
     std::mutex mutex_;
     std::condition_variable turn_over_;
     std::set<std::string> in_progress_;  // guarded by mutex_
+    std::set<std::string> trusted_;      // guarded by mutex_; digests that this process has checked
 };
 
 // Mounts it on the directory `target` (mount_layer.h).

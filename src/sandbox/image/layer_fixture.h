@@ -147,7 +147,7 @@ inline std::vector<TestFile> sample_entries() {
     std::string deep = "deep";
     for (int i = 0; i < 200; ++i) deep += "/d";
     add({.path = deep + "/bottom"}, "low");
-    for (int i = 0; i < 700; ++i)
+    for (size_t i = 0; i < 700; ++i)
         add({.path = fmt::format("many/{}{}", i * 37 % 700, std::string(i % 90, 'n'))});
     // Names around "." in the order of bytes, and bytes beyond ASCII.
     for (const char* name : {"!", "-", "...", ".a", "/", "~", "\xc3\xa9", "\xff", "A b\n"})

@@ -419,7 +419,15 @@ TEST_P(Backend, DamageIsFoundBeforeTheMount) {
         for (const auto& file : fs::directory_iterator(path("cache")))
             EXPECT_EQ(file.path().filename().string().find(".making-"), std::string::npos);
     }
-    EXPECT_TRUE(cache->prepare(*store, digest));
+    const auto local = cache->prepare(*store, digest);
+    ASSERT_TRUE(local);
+    if (GetParam() == LayerBackend::kErofs) {
+        std::ofstream(local->path, std::ios::binary) << "damaged on the node";
+        const auto next_process = LayerCache::open(path("cache"), GetParam()).value();
+        ASSERT_TRUE(next_process->prepare(*store, digest));
+        EXPECT_EQ(read_file(local->path, 1 << 20).value(),
+                  read_file(store->meta_path(digest), 1 << 20).value());
+    }
     EXPECT_FALSE(cache->prepare(*store, "../" + digest));
     EXPECT_FALSE(cache->prepare(*store, std::string(64, 'b')));
 }

@@ -46,7 +46,9 @@ class Collector {
             if (errno == ENOENT) return {};
             return io_error(path, "stat");
         }
-        if (!S_ISREG(status.st_mode) || now_ - status.st_mtime < options_.min_age_s) return {};
+        // Clocks differ: with no minimum, a file from the future goes too.
+        const bool is_young = options_.min_age_s > 0 && now_ - status.st_mtime < options_.min_age_s;
+        if (!S_ISREG(status.st_mode) || is_young) return {};
         removed_.push_back({relative, static_cast<uint64_t>(status.st_size)});
         if (options_.mode == GcOptions::Mode::kDryRun) return {};
         TRY(before_step(hook_, "remove", path));
