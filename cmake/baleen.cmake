@@ -25,7 +25,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/quick_build.cmake)
 
 # Folders that the fuzz targets link and that read what others wrote: libFuzzer sees their branches.
 # -fsanitize=fuzzer-no-link would add trace-cmp, which doubled the time of tests of `text`.
-set(baleen_fuzzed_folders base tensor model text net serve sandbox_log)
+set(baleen_fuzzed_folders base tensor model text net serve sandbox_log sandbox_image)
 set(baleen_fuzz_options -fsanitize-coverage=inline-8bit-counters,pc-table)
 
 # baleen_library(NAME [DEPS lib...] [TEST_DEPS lib...] [TEST_SHARDS n]): sources are all *.cc of the

@@ -61,6 +61,8 @@ HOMES: list[Home] = [
     home("spdlog", r"spdlog/", r"base/log\.", "src/base/log.*"),
     home("OpenSSL", r"openssl/", r"base/sha256\.", "src/base/sha256.*"),
     home("SQLite", r"sqlite3", r"sandbox/log/index[^/]*\.cc$", "src/sandbox/log/index*.cc"),
+    home("zlib and zstd", r"(zlib|zstd)\.h$", r"sandbox/image/(decompress.*|tar_test)\.cc$",
+         "src/sandbox/image/decompress* and tar_test.cc"),
     home("SIMD intrinsics", r"(\w*intrin|arm_neon|arm_sve)\.h$", r"kernels/[^/]*_avx512\.(cc|h)$",
          "src/kernels/*_avx512.cc and headers of that name"),
     home("CUDA", r"(cuda|cublas|nv)\w*(\.h|/)", r"kernels/cuda/", "src/kernels/cuda"),

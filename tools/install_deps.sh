@@ -6,7 +6,8 @@ set -euo pipefail
 
 # Configure and build everything, the unit tests included.
 build=(g++ cmake ninja-build pkg-config python3 libhwy-dev nlohmann-json3-dev libcli11-dev
-    libpcre2-dev libfmt-dev libspdlog-dev libssl-dev libsqlite3-dev libboost-dev libgtest-dev
+    libpcre2-dev libfmt-dev libspdlog-dev libssl-dev libsqlite3-dev zlib1g-dev
+    libzstd-dev libboost-dev libgtest-dev
     libbenchmark-dev)
 # Run `make test`: the Python tests, their plain transcription of the model, client programs.
 test=(python3-numpy python3-pytest python3-venv ca-certificates)

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cli/sandbox_commands.h"
+#include "cli/sandbox_images.h"
 
 namespace baleen::cli {
 
@@ -26,13 +27,15 @@ std::string printable(std::string_view line) {
 
 void add_sandbox(CLI::App& app, Chosen& chosen) {
     CLI::App* command =
-        app.add_subcommand("sandbox", "Sandboxes and their trajectory logs: log, verify");
+        app.add_subcommand("sandbox", "Sandboxes: their images, trajectory logs and checks");
     command->require_subcommand(1);
+    add_sandbox_images(*command, chosen);
     add_sandbox_log(*command, chosen);
     add_sandbox_verify(*command, chosen);
     command->footer(
         "`baleen sandbox COMMAND --help` shows the options of one.\n\n"
         "Examples:\n"
+        "  baleen sandbox images list\n"
         "  baleen sandbox log /var/lib/baleen\n"
         "  baleen sandbox verify /var/lib/baleen");
 }
