@@ -10,7 +10,7 @@ build=(g++ cmake ninja-build pkg-config python3 libhwy-dev nlohmann-json3-dev li
     libzstd-dev libboost-dev libgtest-dev
     libbenchmark-dev)
 # Run `make test`: the Python tests, their plain transcription of the model, client programs.
-test=(python3-numpy python3-pytest python3-venv ca-certificates)
+test=(python3-numpy python3-pytest python3-venv ca-certificates squashfs-tools)
 # The chat page in a real browser.
 browser=(chromium)
 # Format check, sanitizers, fuzzing.
